@@ -1,0 +1,19 @@
+//! Simulation tests: swarm, promises, planted bugs, determinism.
+
+// `cargo ci sim` sets the variable; without the flag there would be nothing to run, and nothing would pass.
+#[cfg(not(madsim))]
+const _: () = assert!(
+    option_env!("STATICFIRE_SIMULATION").is_none(),
+    "--cfg madsim did not reach this build: the simulation would compile to nothing"
+);
+
+#[cfg(all(test, madsim))]
+mod oracle;
+#[cfg(all(test, madsim))]
+mod store_crash;
+#[cfg(all(test, madsim))]
+mod store_faults;
+#[cfg(all(test, madsim))]
+mod swarm;
+#[cfg(all(test, madsim))]
+mod workload;

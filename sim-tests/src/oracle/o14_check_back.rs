@@ -1,0 +1,220 @@
+//! O14, promised by the broker: an undecided half is asked about, not before its time, and is put aside only after as many
+//! checks as configured were delivered; a decided one is not asked about again.
+//!
+//! Evidence: checks as the members of the group got them, decisions, reads of the real topic and of the discard topic.
+//! Unknown: checks that were on their way when a connection broke.
+//!
+//! Excuse: a check counts as delivered when it left the broker. So a half may be put aside with fewer checks than
+//! configured, or though its group knew the answer, if a member or the broker was cut off, paused or crashed meanwhile, or
+//! so shortly before that the broker still took a dead connection for alive; the entries are named. And for a promise of
+//! memory alone, the broker lost power after the half was stored.
+
+use std::collections::BTreeMap;
+
+use staticfire_chaos::history::Intent;
+use staticfire_chaos::history::Name;
+use staticfire_chaos::history::Promise;
+use staticfire_chaos::history::Queue;
+use staticfire_chaos::identity::MessageKey;
+
+use super::Case;
+use super::Verdict;
+use super::case::Fault;
+use super::case::SLACK_NS;
+use super::case::Sent;
+
+/// What keeps a check that left from arriving.
+const LOST_ON_THE_WAY: &[&str] = &["Partition", "Reset", "Pause", "Kill", "OsCrash", "Flip"];
+/// A decision that reached a calm broker is on its disk after so long.
+const DURABLE_NS: u64 = 3 * SLACK_NS;
+/// A check that was under way when its half was decided has arrived after so long, once nothing is broken any more.
+const UNDER_WAY_NS: u64 = 10 * SLACK_NS;
+
+pub(crate) fn judge(case: &Case) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut visible: BTreeMap<MessageKey, u64> = BTreeMap::new();
+    let mut aside: BTreeMap<MessageKey, u64> = BTreeMap::new();
+    for seen in &case.seen {
+        let Some(sent) = case.sends.get(&seen.key) else { continue };
+        if seen.queue.topic == sent.topic {
+            visible.entry(seen.key).or_insert(seen.at);
+        } else if seen.queue.topic == case.contract.discard {
+            aside.entry(seen.key).or_insert(seen.at);
+        }
+    }
+    for (key, sent) in case.sends.iter().filter(|(_, sent)| sent.intent == Intent::Half) {
+        asked_in_vain(case, &mut verdict, *key, sent, visible.get(key).copied());
+        match (aside.get(key), sent.half) {
+            (Some(at), _) => put_aside(case, &mut verdict, *key, sent, *at),
+            (None, Some((stored, queue))) => forgotten(case, &mut verdict, *key, sent, stored, queue),
+            (None, None) => {}
+        }
+    }
+    verdict
+}
+
+/// Decided long ago, and asked about all the same.
+fn asked_in_vain(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, visible: Option<u64>) {
+    let healed = case.contract.healed_at;
+    for check in &sent.checks {
+        verdict.held();
+        let told = visible.map(|at| at.max(healed) + UNDER_WAY_NS);
+        // Everything was settled before the brokers were restarted for the second look.
+        let settled = case.contract.not_live.is_none().then_some(case.contract.second_look_at);
+        let durable = survived(case, sent);
+        if told.into_iter().chain(settled).chain(durable).any(|over| *check > over) {
+            verdict.broken(*check, format!("{key} was asked about when it had long been decided")).about(key);
+        }
+    }
+}
+
+/// A crash of the broker so long after the decision that it must have been durable, where nothing but crashes happened.
+fn survived(case: &Case, sent: &Sent) -> Option<u64> {
+    let (decided, (_, queue)) = (sent.commit.or(sent.rollback)?, sent.half?);
+    let (before, after) = (decided.saturating_sub(DURABLE_NS), decided + DURABLE_NS);
+    let calm = case.faults_of(queue.broker, &["Kill", "OsCrash"], before, after).is_empty();
+    let crashes = case.faults.iter().filter(|f| f.node == queue.broker && f.is_death() && f.at > after);
+    crashes.map(|f| f.at).min().filter(|_| calm && case.contract.only_crashes)
+}
+
+fn put_aside(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, at: u64) {
+    verdict.held();
+    let asked = sent.checks.len();
+    let known = sent.commit.is_some() || sent.rollback.is_some();
+    if asked >= case.contract.checks_max && !known {
+        return;
+    }
+    let answer = if known { ", which knew the answer" } else { "" };
+    let what = format!("{key} was put aside after {asked} checks that reached its group{answer}");
+    // Who may have been asked: anybody who sends transactions; whoever is cut off from the broker matters.
+    let nodes: std::collections::BTreeSet<_> = case
+        .sends
+        .values()
+        .filter(|sent| sent.intent == Intent::Half)
+        .map(|sent| sent.node)
+        .chain(sent.half.map(|(_, queue)| queue.broker))
+        .collect();
+    let from = sent.at.saturating_sub(case.contract.expiry_ns + 2 * SLACK_NS);
+    let entries: Vec<u32> =
+        nodes.into_iter().flat_map(|node| case.faults_of(node, LOST_ON_THE_WAY, from, at)).collect();
+    let missing = case.contract.checks_max.saturating_sub(asked).max(usize::from(known));
+    let broker = sent.half.map(|(_, queue)| queue.broker);
+    if is_enough(case, &entries, missing, broker) {
+        verdict.excuse(what, entries);
+    } else {
+        verdict.broken(at, what).about(key);
+    }
+}
+
+/// A cut, a pause or a member's lost power swallows any number of checks; the death of a process, or of the broker that
+/// asks, only the one under way.
+fn is_enough(case: &Case, entries: &[u32], missing: usize, broker: Option<Name>) -> bool {
+    let silent =
+        |f: &Fault| f.is("Partition") || f.is("Pause") || (f.is("OsCrash") && Some(f.node) != broker);
+    let named: Vec<&Fault> = case.faults.iter().filter(|f| entries.contains(&f.number)).collect();
+    named.iter().any(|f| silent(f)) || named.len() >= missing
+}
+
+/// Stored, never decided, and not put aside either.
+fn forgotten(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, stored: u64, queue: Queue) {
+    if sent.commit.is_some() || sent.rollback.is_some() || case.contract.not_live.is_some() {
+        return;
+    }
+    verdict.held();
+    let what = format!("{key} was never decided, and is not in the discard topic");
+    let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], stored, u64::MAX);
+    if case.contract.promise == Promise::Memory && !entries.is_empty() {
+        return verdict.excuse(what, entries);
+    }
+    verdict.broken(stored, what).about(key);
+}
+
+#[cfg(test)]
+mod tests {
+    use staticfire::base::QueueOffset;
+    use staticfire_chaos::history::Verdict as Decided;
+    use staticfire_chaos::history::What;
+
+    use super::*;
+    use crate::oracle::tale::DISCARD;
+    use crate::oracle::tale::GROUP;
+    use crate::oracle::tale::PRODUCER;
+    use crate::oracle::tale::TOPIC;
+    use crate::oracle::tale::Tale;
+    use crate::oracle::tale::key;
+    use crate::oracle::tale::queue_of;
+
+    fn half(checks: u64) -> Tale {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.invoked(1_000, 1, Intent::Half);
+        let (queue, half_offset) = (queue_of(TOPIC), QueueOffset(0));
+        tale.at(1_010, PRODUCER, What::HalfSent { key: key(1), queue, half_offset });
+        for n in 0..checks {
+            tale.at(4_000 + n * 2_000, PRODUCER, What::CheckAsked { key: key(1), group: GROUP });
+        }
+        tale
+    }
+
+    #[test]
+    fn put_aside_without_a_single_check() {
+        let mut tale = half(0);
+        tale.there(DISCARD, 1, 0);
+        tale.fault(1_500, PRODUCER, "Kill");
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn neither_decided_nor_put_aside() {
+        half(3).rejected(judge);
+    }
+
+    #[test]
+    fn asked_about_long_after_it_became_visible() {
+        let mut tale = half(1);
+        tale.at(4_001, PRODUCER, What::Decision { key: key(1), verdict: Decided::Commit, asked: true });
+        tale.there(TOPIC, 1, 0);
+        tale.at(190_000, PRODUCER, What::CheckAsked { key: key(1), group: GROUP });
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn put_aside_though_its_group_knew_the_answer() {
+        let mut tale = half(3);
+        tale.at(4_001, PRODUCER, What::Decision { key: key(1), verdict: Decided::Commit, asked: true });
+        tale.there(DISCARD, 1, 0);
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_decision_that_a_crash_undid() {
+        let mut tale = half(0);
+        tale.contract().only_crashes = true;
+        tale.at(1_005, PRODUCER, What::Decision { key: key(1), verdict: Decided::Rollback, asked: false });
+        tale.fault(6_000, crate::oracle::tale::BROKER, "OsCrash { pages_lost: 1 }");
+        tale.at(7_000, PRODUCER, What::CheckAsked { key: key(1), group: GROUP });
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn put_aside_after_all_its_checks() {
+        let mut tale = half(3);
+        tale.there(DISCARD, 1, 0);
+        tale.accepted(judge);
+    }
+
+    #[test]
+    fn a_check_that_was_on_its_way_when_the_decision_came() {
+        let mut tale = half(1);
+        tale.at(3_999, PRODUCER, What::Decision { key: key(1), verdict: Decided::Commit, asked: false });
+        tale.read(3_999, TOPIC, 1, 0);
+        tale.accepted(judge);
+    }
+
+    #[test]
+    fn checks_that_were_swallowed_by_a_cut() {
+        let mut tale = half(1);
+        tale.there(DISCARD, 1, 0);
+        tale.fault(1_500, PRODUCER, "Partition: nothing reaches broker-a");
+        tale.excused(judge);
+    }
+}

@@ -1,0 +1,10 @@
+//! Bugs on request: the simulator switches one on to prove that its checkers see it. Never on in production, where
+//! [`Env::planted`](crate::env::Env::planted) is constant false.
+
+/// The offset of a queue is committed up to what was pulled, before the handler has finished.
+pub(super) const COMMIT_BEFORE_PROCESSED: &str = "client.commit_before_processed";
+/// On rebalance the lock of an ordered queue is given back while its handler is still running.
+pub(super) const UNLOCK_BEFORE_HANDLER_DONE: &str = "client.unlock_before_handler_done";
+
+/// Every planted bug of the client.
+pub const PLANTED: &[&str] = &[COMMIT_BEFORE_PROCESSED, UNLOCK_BEFORE_HANDLER_DONE];

@@ -1,0 +1,198 @@
+//! Files of fixed length, mapped into memory.
+//!
+//! ```text
+//!            slice: refcounted views, no copy            fill: one &mut, of its range only
+//! ┌────────────────────────────────────────────┬───────────────────────────────────────────┐
+//! │ published: never written again             │ unpublished: zeros, or a torn tail        │
+//! └────────────────────────────────────────────┴───────────────────────────────────────────┘
+//!              one mapping, dropped with its last view, blocks reserved before it was made
+//! ```
+//!
+//! Invariants:
+//! * no two `fill` calls run at once, and none while its range has a view (the first is locked here, the second is the
+//!   caller's contract, stated at [`crate::env::Segment`]);
+//! * every mapped page has its disk block (`fallocate` answers a full disk, a write never does);
+//! * nobody shortens the file: the store's directory is locked, and the store never does.
+//!
+//! A page that the disk can no longer read ends the process with SIGBUS: a mapping has no other way to say it.
+//!
+//! `sync` is `fdatasync` of the file, not `msync` of the range: both wait for the same pages, as only the tail of a log
+//! is ever dirty. On ext4 with `fallocate`d blocks, 400 appends of 1.2 KB with a sync each took 108 µs (p50) and 271 µs
+//! (p99) with `fdatasync`, 171 µs and 1753 µs with `msync`; appends of 77 KB 260 µs and 302 µs (p50).
+
+#![expect(clippy::disallowed_methods, reason = "the one place that touches the file system")]
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::Mutex;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use super::file::{open, read_only};
+use super::{blocking, named};
+use crate::env::{Access, BoxFuture, Segment};
+
+/// Bytes written at a time where the file system cannot reserve blocks.
+const ZERO_CHUNK_BYTES: usize = 1024 * 1024;
+
+pub(super) struct RealSegment {
+    mapping: Arc<MmapRaw>,
+    /// The whole mapping as one view; every slice is a slice of it.
+    view: Bytes,
+    file: Arc<fs::File>,
+    path: Arc<PathBuf>,
+    access: Access,
+    /// Makes the `&mut` that `fill` hands out the only one.
+    filling: Mutex<()>,
+}
+
+struct Mapped(Arc<MmapRaw>);
+
+impl RealSegment {
+    pub(super) fn open(path: &Path, len: u64, access: Access) -> io::Result<RealSegment> {
+        let mapped_len = usize::try_from(len).ok().filter(|len| *len > 0);
+        let Some(mapped_len) = mapped_len else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{len} bytes cannot be mapped")));
+        };
+        let existed = fs::exists(path)?;
+        let file = open(path, access)?;
+        let found = file.metadata()?.len();
+        if found > len || (found < len && access == Access::Read) {
+            let cause = format!("the file has {found} bytes, the segment {len}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+        }
+        let mapping = if access == Access::Read {
+            MmapOptions::new().len(mapped_len).map_raw_read_only(&file)?
+        } else {
+            if let Err(error) = reserve(&file, found, len) {
+                // A segment that did not fit leaves nothing behind; the refusal is what counts.
+                let _ = if existed { file.set_len(found) } else { fs::remove_file(path) };
+                return Err(error);
+            }
+            MmapOptions::new().len(mapped_len).map_raw(&file)?
+        };
+        let mapping = Arc::new(mapping);
+        Ok(RealSegment {
+            view: Bytes::from_owner(Mapped(Arc::clone(&mapping))),
+            mapping,
+            file: Arc::new(file),
+            path: Arc::new(path.to_owned()),
+            access,
+            filling: Mutex::new(()),
+        })
+    }
+
+    /// The range as indices of the mapping, if it lies within.
+    fn range(&self, operation: &str, offset: u64, len: u64) -> io::Result<std::ops::Range<usize>> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.len());
+        let indices = end.and_then(|end| Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?));
+        indices.ok_or_else(|| {
+            let cause = format!("{len} bytes at {offset} are outside its {} bytes", self.len());
+            named(operation, self.path.display())(io::Error::new(io::ErrorKind::InvalidInput, cause))
+        })
+    }
+}
+
+impl Segment for RealSegment {
+    fn len(&self) -> u64 {
+        self.view.len() as u64
+    }
+
+    fn fill(&self, offset: u64, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
+        if self.access == Access::Read {
+            return Err(named("write", self.path.display())(read_only()));
+        }
+        let range = self.range("write", offset, len as u64)?;
+        let _only = self.filling.lock();
+        #[expect(unsafe_code, reason = "writing a message into the mapping is the one copy it gets")]
+        // SAFETY: `range` lies within the mapping, which lives as long as `self` and is writable (`access`). The lock
+        // makes this the only `&mut` into it. No `&[u8]` covers these bytes: the contract of `Segment` is that a range
+        // that was handed out as a slice is never filled again, and `view` itself is only ever sliced, never read.
+        let target = unsafe {
+            std::slice::from_raw_parts_mut(self.mapping.as_mut_ptr().add(range.start), range.len())
+        };
+        fill(target);
+        Ok(())
+    }
+
+    fn slice(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        Ok(self.view.slice(self.range("read", offset, len as u64)?))
+    }
+
+    fn sync(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
+        let within = self.range("sync", offset, len);
+        let (file, path) = (Arc::clone(&self.file), Arc::clone(&self.path));
+        Box::pin(async move {
+            within?;
+            blocking(move || file.sync_data().map_err(named("sync", path.display()))).await
+        })
+    }
+}
+
+impl AsRef<[u8]> for Mapped {
+    #[expect(unsafe_code, reason = "a reader gets the mapped bytes themselves")]
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the mapping is readable for all of its length and is unmapped only when the last `Arc` is dropped,
+        // one of which is in `self`. `Bytes` asks once, before the segment can be filled, and keeps the address; it
+        // forms a `&[u8]` again only for a range that somebody sliced, and such a range is no longer written.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.0.len()) }
+    }
+}
+
+/// Extends the file from `found` to `len` bytes and gives every byte of it a block on the disk.
+fn reserve(file: &fs::File, found: u64, len: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => rewrite(file, found, len),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where blocks cannot be reserved, they are written: what is there once more, and zeros up to `len`.
+fn rewrite(file: &fs::File, found: u64, len: u64) -> io::Result<()> {
+    let mut chunk = vec![0; ZERO_CHUNK_BYTES];
+    let mut at = 0;
+    while at < len {
+        let size = usize::try_from(len - at).unwrap_or(ZERO_CHUNK_BYTES).min(ZERO_CHUNK_BYTES);
+        let old = usize::try_from(found.saturating_sub(at)).unwrap_or(size).min(size);
+        file.read_exact_at(&mut chunk[..old], at)?;
+        chunk[old..size].fill(0);
+        file.write_all_at(&chunk[..size], at)?;
+        at += size as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewritten_file_keeps_its_bytes_and_gains_zeros() {
+        let path = crate::env::real::tests::scratch("rewrite").join("segment");
+        fs::write(&path, b"kept").unwrap();
+        let file = open(&path, Access::Write).unwrap();
+        rewrite(&file, 4, 3 * ZERO_CHUNK_BYTES as u64 / 2).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), 3 * ZERO_CHUNK_BYTES / 2);
+        assert!(bytes.starts_with(b"kept") && bytes[4..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_segment_that_does_not_fit_leaves_nothing_behind() {
+        let path = crate::env::real::tests::scratch("too-large").join("segment");
+        // 4 EiB: no disk has it.
+        let refused = RealSegment::open(&path, 1 << 62, Access::Create).err().expect("it cannot fit");
+        assert!(
+            matches!(refused.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge),
+            "{refused:?}"
+        );
+        assert!(!fs::exists(&path).unwrap());
+    }
+}

@@ -1,0 +1,26 @@
+//! Tasks of the tokio runtime that the caller runs in.
+
+use tokio_real::task::AbortHandle;
+
+use crate::env::{BoxFuture, Spawn, TaskHandle};
+
+pub(super) struct RealTasks;
+
+struct RealTask {
+    abort: AbortHandle,
+}
+
+impl Spawn for RealTasks {
+    fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Box<dyn TaskHandle> {
+        #[expect(clippy::disallowed_methods, reason = "this is what env.spawn stands for")]
+        let abort = tokio_real::spawn(future).abort_handle();
+        tracing::trace!(task = name, id = %abort.id(), "task started");
+        Box::new(RealTask { abort })
+    }
+}
+
+impl TaskHandle for RealTask {
+    fn abort(&self) {
+        self.abort.abort();
+    }
+}

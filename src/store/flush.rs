@@ -1,0 +1,121 @@
+//! The flush task: makes the log durable, in order, one sync at a time.
+//!
+//! Under [`Flush::Sync`] it syncs whatever was appended when it begins; what is appended meanwhile waits for the next
+//! turn: that is the group commit. Under [`Flush::Async`] it waits for enough pages or enough time, unless asked.
+//! `durable` moves only after the sync of everything below it has returned without an error, and never after one has
+//! failed.
+
+use std::sync::Arc;
+
+use super::config::Flush;
+use super::core::Core;
+use super::planted;
+
+const PAGE_BYTES: u64 = 4096;
+
+impl Core {
+    pub(super) async fn run_flush(self: Arc<Core>) {
+        loop {
+            self.flush_wanted.notified().await;
+            let outcome = match self.config.flush {
+                Flush::Sync => self.flush_all().await,
+                Flush::Async { interval_ms, least_pages, thorough_ms } => {
+                    self.flush_lazily(interval_ms, least_pages, thorough_ms).await
+                }
+            };
+            if outcome.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn flush_all(&self) -> Result<(), Latched> {
+        while self.dirty_bytes().is_some() {
+            self.flush_once().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush_lazily(
+        &self,
+        interval_ms: u64,
+        least_pages: u64,
+        thorough_ms: u64,
+    ) -> Result<(), Latched> {
+        let mut since = self.env.now();
+        while let Some(dirty) = self.dirty_bytes() {
+            let asked = tokio::select! {
+                biased;
+                () = self.flush_now.notified() => true,
+                () = self.env.sleep_ms(interval_ms) => false,
+            };
+            let enough = dirty >= least_pages * PAGE_BYTES;
+            let late = self.env.now().since(since).as_millis() >= u128::from(thorough_ms);
+            if asked || enough || late {
+                self.flush_once().await?;
+                since = self.env.now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that are not durable. `None` without any; the next append signals again then.
+    fn dirty_bytes(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        let dirty = state.log.end - state.durable;
+        state.flush_signalled = dirty > 0;
+        (dirty > 0).then_some(dirty)
+    }
+
+    async fn flush_once(&self) -> Result<(), Latched> {
+        let (to, store_at, pieces) = {
+            let mut state = self.state.lock();
+            if state.latched.is_some() {
+                return Err(Latched);
+            }
+            let (from, to) = (state.durable, state.log.end);
+            if self.env.planted(planted::ACK_BEFORE_SYNC) {
+                self.advance_durable(&mut state, to);
+            }
+            (to, state.last_store_at, state.log.pieces(from, to))
+        };
+        self.env.probe("store.sync");
+        if self.env.buggify("store.slow_sync") {
+            self.env.sleep_ms(20).await;
+        }
+        let began = self.env.now();
+        let mut syncs = 0;
+        for (start, segment, offset, len) in pieces {
+            if self.env.planted(planted::SKIP_SYNC) {
+                break;
+            }
+            syncs += 1;
+            if let Err(error) = segment.sync(offset, len).await {
+                if self.env.planted(planted::IGNORE_SYNC_ERROR) {
+                    continue;
+                }
+                self.latch("sync", &self.layout.segment(start), error);
+                return Err(Latched);
+            }
+        }
+        self.env.probe("store.synced");
+        let mut state = self.state.lock();
+        state.counters.syncs += syncs;
+        state.counters.last_sync_us =
+            u64::try_from(self.env.now().since(began).as_micros()).unwrap_or(u64::MAX);
+        state.durable_store_at = store_at;
+        self.advance_durable(&mut state, to);
+        Ok(())
+    }
+
+    fn advance_durable(&self, state: &mut super::core::State, to: u64) {
+        state.durable = state.durable.max(to);
+        let visible = self.visible_end(state);
+        state.publish(visible);
+        state.durable_waiters.wake_all();
+        self.checkpoint_wanted.notify_one();
+    }
+}
+
+/// The store was latched; nothing is flushed any more.
+pub(super) struct Latched;

@@ -1,0 +1,62 @@
+//! The message store of one broker: commit log, consume queues, flush, checkpoint, recovery.
+//!
+//! ```text
+//!              append (one lock, one copy)                 flush            checkpoint
+//! records ───▶ commitlog/<20 digits> (mapped) ───▶ durable ───▶ consumequeue/<topic>/<queue>/<20 digits>
+//!                  └─▶ queue tails (memory) ─▶ readers                        └─▶ checkpoint
+//! ```
+//!
+//! Invariants:
+//!
+//! * the log below [`Store::durable`] is on stable storage; under [`Flush::Sync`] readers see nothing above it;
+//! * a queue file never names a record that is not durable, so no crash leaves a queue ahead of its log;
+//! * everything below the checkpoint is durable in the log and in the queue files, and the log never runs further
+//!   ahead of it than [`Config::window_bytes`]: that bounds what recovery reads;
+//! * queue files are a function of the log: recovery replays what lies behind the checkpoint;
+//! * the first failed write or sync latches the store: it refuses from then on, by name, and is not retried.
+//!
+//! The layout is RocketMQ's. The store knows records, offsets and durability; it knows no topic's meaning (but that the
+//! schedule topic's units carry a delivery time), no group and no reader.
+
+mod append;
+mod checkpoint;
+mod config;
+pub mod config_file;
+mod core;
+mod error;
+mod flush;
+mod front;
+mod layout;
+mod log;
+mod open_files;
+pub mod planted;
+mod prepare;
+mod queues;
+mod read;
+mod recover;
+#[cfg(test)]
+mod tests;
+mod types;
+mod unit;
+mod upkeep;
+
+pub use config::Config;
+pub use config::Flush;
+pub use config::Retention;
+pub use error::AppendError;
+pub use error::FlushError;
+pub use error::LatchCause;
+pub use error::OpenError;
+pub use error::ReadError;
+pub use front::Store;
+pub use types::Appended;
+pub use types::Boundary;
+pub use types::Bounds;
+pub use types::Published;
+pub use types::Read;
+pub use types::ReadLimits;
+pub use types::ReadStatus;
+pub use types::Recovery;
+pub use types::Removed;
+pub use types::Stats;
+pub use upkeep::UpkeepError;

@@ -1,0 +1,267 @@
+//! The consume queues in memory: offsets, and the latest units of each.
+//!
+//! ```text
+//! min              tail starts        written        visible    next
+//!  |  in files only  |  in files, cached  |  in memory only ...    |
+//! ```
+//!
+//! `min <= visible <= next`, `tail start <= written <= next`. What is in memory only is also in the log behind the
+//! checkpoint. A slot is never used for a second queue, so that a late answer cannot hit the wrong one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::unit::SCHEDULE_TOPIC;
+use super::unit::UNIT_BYTES;
+use super::unit::Unit;
+use crate::base::FastMap;
+
+#[derive(Default)]
+pub(super) struct Queues {
+    topics: FastMap<Arc<str>, u32>,
+    names: Vec<Arc<str>>,
+    by_key: FastMap<(u32, u32), u32>,
+    slots: Vec<Queue>,
+    /// Slots of queues with units that are in no file.
+    dirty: Vec<u32>,
+    live: usize,
+}
+
+pub(super) struct Queue {
+    pub(super) topic: Arc<str>,
+    pub(super) id: u32,
+    /// The first offset whose record is still in the log.
+    pub(super) min: u64,
+    /// Readers see what is below.
+    pub(super) visible: u64,
+    pub(super) next: u64,
+    /// Units below are in files.
+    pub(super) written: u64,
+    /// The first unit of the oldest file; `None` without files.
+    pub(super) first_file: Option<u64>,
+    tail: VecDeque<Unit>,
+    dirty: bool,
+    dead: bool,
+    schedule: bool,
+}
+
+/// A queue's name and slot, for work outside the lock.
+#[derive(Clone, Debug)]
+pub(super) struct QueueName {
+    pub(super) slot: u32,
+    pub(super) topic: Arc<str>,
+    pub(super) id: u32,
+}
+
+/// Units of one queue that are due for its files.
+pub(super) struct Batch {
+    pub(super) queue: QueueName,
+    pub(super) first: u64,
+    pub(super) units: Vec<u8>,
+    /// The queue has no file yet.
+    pub(super) is_new: bool,
+}
+
+impl Queues {
+    /// The slot of a queue, created empty if it is new.
+    pub(super) fn slot_or_create(&mut self, topic: &Arc<str>, id: u32) -> u32 {
+        let topic_id = match self.topics.get(topic) {
+            Some(topic_id) => *topic_id,
+            None => {
+                let topic_id = u32::try_from(self.names.len()).expect("fewer than 2^32 topics");
+                self.names.push(Arc::clone(topic));
+                self.topics.insert(Arc::clone(topic), topic_id);
+                topic_id
+            }
+        };
+        if let Some(slot) = self.by_key.get(&(topic_id, id)) {
+            return *slot;
+        }
+        let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 queues");
+        let name = self.names.get(topic_id as usize).expect("interned above");
+        self.slots.push(Queue::new(Arc::clone(name), id));
+        self.by_key.insert((topic_id, id), slot);
+        self.live += 1;
+        slot
+    }
+
+    pub(super) fn find(&self, topic: &str, id: u32) -> Option<&Queue> {
+        let slot = self.find_slot(topic, id)?;
+        self.slots.get(slot as usize)
+    }
+
+    pub(super) fn find_slot(&self, topic: &str, id: u32) -> Option<u32> {
+        let topic_id = self.topics.get(topic)?;
+        self.by_key.get(&(*topic_id, id)).copied()
+    }
+
+    pub(super) fn get(&self, slot: u32) -> &Queue {
+        self.slots.get(slot as usize).expect("slots are only ever added")
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> &mut Queue {
+        self.slots.get_mut(slot as usize).expect("slots are only ever added")
+    }
+
+    /// Live queues, in the order of their creation.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Queue> {
+        self.slots.iter().filter(|queue| !queue.dead)
+    }
+
+    pub(super) fn names(&self) -> Vec<QueueName> {
+        (0u32..)
+            .zip(&self.slots)
+            .filter(|(_, queue)| !queue.dead)
+            .map(|(slot, queue)| queue.name(slot))
+            .collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Adds the unit of the queue's next message.
+    pub(super) fn push(&mut self, slot: u32, unit: Unit) {
+        let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
+        queue.tail.push_back(unit);
+        queue.next += 1;
+        if !queue.dirty {
+            queue.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Takes the queues of `topic` out of the table; their slots stay, dead.
+    pub(super) fn remove_topic(&mut self, topic: &str) -> Vec<QueueName> {
+        let Some(topic_id) = self.topics.get(topic).copied() else { return Vec::new() };
+        let mut removed = Vec::new();
+        for (slot, queue) in (0u32..).zip(&mut self.slots) {
+            if !queue.dead && *queue.topic == *topic {
+                queue.dead = true;
+                queue.tail = VecDeque::new();
+                removed.push(queue.name(slot));
+                self.by_key.remove(&(topic_id, queue.id));
+                self.live -= 1;
+            }
+        }
+        removed
+    }
+
+    /// One queue with units below `position` that are in no file, and those units. Call [`Queues::written`] once they
+    /// are, or [`Queues::not_written`].
+    pub(super) fn take_due(&mut self, position: u64, passed: &mut Vec<u32>) -> Option<Batch> {
+        while let Some(slot) = self.dirty.pop() {
+            let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
+            queue.dirty = false;
+            if queue.dead {
+                continue;
+            }
+            let from = queue.written;
+            let mut units = Vec::new();
+            for unit in queue.units(from, queue.next).take_while(|unit| unit.physical < position) {
+                units.extend_from_slice(&unit.encode());
+            }
+            let upto = from + (units.len() / UNIT_BYTES) as u64;
+            if upto < queue.next {
+                passed.push(slot);
+            }
+            if !units.is_empty() {
+                let is_new = queue.first_file.is_none();
+                return Some(Batch { queue: queue.name(slot), first: from, units, is_new });
+            }
+        }
+        None
+    }
+
+    /// Queues that keep units in memory only, again.
+    pub(super) fn still_dirty(&mut self, slots: impl IntoIterator<Item = u32>) {
+        for slot in slots {
+            let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
+            if !queue.dirty && !queue.dead {
+                queue.dirty = true;
+                self.dirty.push(slot);
+            }
+        }
+    }
+
+    /// `batch` is durable in its files; keeps at most `keep` written units in memory.
+    pub(super) fn written(&mut self, batch: &Batch, file_units: u64, keep: usize) {
+        let queue = self.get_mut(batch.queue.slot);
+        queue.written = batch.first + (batch.units.len() / UNIT_BYTES) as u64;
+        queue.first_file.get_or_insert(batch.first - batch.first % file_units);
+        queue.trim(keep);
+    }
+
+    pub(super) fn tail_units(&self) -> usize {
+        self.iter().map(|queue| queue.tail.len()).sum()
+    }
+
+    pub(super) fn topic_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self.iter().map(|queue| Arc::clone(&queue.topic)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl Queue {
+    fn new(topic: Arc<str>, id: u32) -> Queue {
+        Queue {
+            schedule: *topic == *SCHEDULE_TOPIC,
+            topic,
+            id,
+            min: 0,
+            visible: 0,
+            next: 0,
+            written: 0,
+            first_file: None,
+            tail: VecDeque::new(),
+            dirty: false,
+            dead: false,
+        }
+    }
+
+    /// Sets what the files hold, with nothing in memory.
+    pub(super) fn reset(&mut self, min: u64, next: u64, first_file: Option<u64>) {
+        assert!(min <= next, "a queue's minimum is not above its maximum");
+        self.min = min;
+        self.visible = next;
+        self.next = next;
+        self.written = next;
+        self.first_file = first_file;
+        self.tail.clear();
+    }
+
+    pub(super) fn name(&self, slot: u32) -> QueueName {
+        QueueName { slot, topic: Arc::clone(&self.topic), id: self.id }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// Units carry a delivery time.
+    pub(super) fn is_schedule(&self) -> bool {
+        self.schedule
+    }
+
+    pub(super) fn tail_start(&self) -> u64 {
+        self.next - self.tail.len() as u64
+    }
+
+    /// Units `from..to` as far as they are in memory; `from` must not be below [`Queue::tail_start`].
+    pub(super) fn units(&self, from: u64, to: u64) -> impl Iterator<Item = &Unit> {
+        let start = usize::try_from(from - self.tail_start()).expect("a tail fits into memory");
+        let end = usize::try_from(to.max(from) - self.tail_start()).expect("a tail fits into memory");
+        self.tail.range(start.min(self.tail.len())..end.min(self.tail.len()))
+    }
+
+    fn trim(&mut self, keep: usize) {
+        let written = usize::try_from(self.written - self.tail_start()).expect("a tail fits into memory");
+        let surplus = self.tail.len().saturating_sub(keep).min(written);
+        self.tail.drain(..surplus);
+        if self.tail.capacity() > 64 && self.tail.capacity() > 4 * self.tail.len() {
+            self.tail.shrink_to_fit();
+        }
+    }
+}

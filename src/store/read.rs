@@ -1,0 +1,381 @@
+//! Reading: a queue's units first, then the records they name.
+//!
+//! Units come from memory, or from the queue's file. Records that are hot (the last [`super::Config::hot_bytes`] of the
+//! log) are slices of mapped segments; older ones are read by position and checked by CRC. Every record is compared with
+//! what its unit says before it is handed out. A damaged one ends the read before it; asked for by itself, it is
+//! [`ReadStatus::Damaged`] and the next read goes on behind it.
+
+use bytes::Bytes;
+
+use super::Boundary;
+use super::Bounds;
+use super::Read;
+use super::ReadError;
+use super::ReadLimits;
+use super::ReadStatus;
+use super::core::Core;
+use super::core::State;
+use super::queues::Queue;
+use super::queues::QueueName;
+use super::unit::Unit;
+use crate::base::PhysicalOffset;
+use crate::base::QueueId;
+use crate::base::QueueOffset;
+use crate::base::Timestamp;
+use crate::env::Access;
+use crate::protocol::record;
+use crate::protocol::record::Entry;
+use crate::protocol::record::RECORD_BYTES_MIN;
+use crate::protocol::record::RecordView;
+
+/// What a read asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Want<'a> {
+    pub(super) topic: &'a str,
+    pub(super) queue: QueueId,
+    pub(super) from: QueueOffset,
+    pub(super) limits: &'a ReadLimits,
+}
+
+/// Where a read is in its queue.
+struct Cursor {
+    min: u64,
+    max: u64,
+    next: u64,
+    bytes: usize,
+    records: Vec<Bytes>,
+    damaged: bool,
+}
+
+impl Core {
+    pub(super) fn bounds(&self, topic: &str, queue: QueueId) -> Option<Bounds> {
+        let state = self.state.lock();
+        let queue = state.queues.find(topic, queue.0)?;
+        Some(Bounds { min: QueueOffset(queue.min), max: QueueOffset(queue.visible) })
+    }
+
+    /// Answers from memory; `None` when units or records are not there.
+    pub(super) fn try_read(&self, want: Want<'_>, filter: &dyn Fn(i64) -> bool) -> Option<Read> {
+        let state = self.state.lock();
+        let queue = match locate(&state, want) {
+            Ok(queue) => queue,
+            Err(read) => return Some(read),
+        };
+        if want.from.0 < queue.tail_start() {
+            return None;
+        }
+        let mut cursor = Cursor::new(queue, want);
+        let end = queue.visible.min(want.from.0.saturating_add(want.limits.scan as u64));
+        for unit in queue.units(want.from.0, end) {
+            if unit.is_gap() || !filter(unit.tags_code) {
+                cursor.next += 1;
+                continue;
+            }
+            if cursor.is_full(unit, want.limits) {
+                break;
+            }
+            if !self.is_hot(&state, unit.physical) {
+                if cursor.records.is_empty() {
+                    return None;
+                }
+                break;
+            }
+            let record = state.log.slice(unit.physical, unit.size as usize).ok().flatten();
+            match record.filter(|record| is_record_of(record, unit)) {
+                Some(record) => cursor.take(record),
+                // Worth a second look, by a caller that can wait for one.
+                None if cursor.records.is_empty() => return None,
+                None => break,
+            }
+        }
+        Some(cursor.finish())
+    }
+
+    pub(super) async fn read(
+        &self,
+        want: Want<'_>,
+        filter: &(dyn Fn(i64) -> bool + Sync),
+    ) -> Result<Read, ReadError> {
+        if let Some(read) = self.try_read(want, filter) {
+            return Ok(read);
+        }
+        let (mut cursor, name, end, mut units) = {
+            let state = self.state.lock();
+            let queue = match locate(&state, want) {
+                Ok(queue) => queue,
+                Err(read) => return Ok(read),
+            };
+            let slot = state.queues.find_slot(want.topic, want.queue.0).expect("it was just found");
+            let end = queue.visible.min(want.from.0.saturating_add(want.limits.scan as u64));
+            let units: Vec<Unit> = if want.from.0 < queue.tail_start() {
+                Vec::new()
+            } else {
+                queue.units(want.from.0, end).copied().collect()
+            };
+            (Cursor::new(queue, want), queue.name(slot), end.min(queue.tail_start().max(want.from.0)), units)
+        };
+        if units.is_empty() {
+            let count = usize::try_from(end - want.from.0).unwrap_or(want.limits.scan);
+            units = self.files.read_units(&name, want.from.0, count).await?;
+        }
+        for unit in &units {
+            if unit.is_gap() || (unit.is_written() && !filter(unit.tags_code)) {
+                cursor.next += 1;
+                continue;
+            }
+            if cursor.is_full(unit, want.limits) {
+                break;
+            }
+            match self.record_of(unit).await? {
+                Some(record) => cursor.take(record),
+                None => {
+                    if cursor.records.is_empty() {
+                        self.env.probe("store.damaged_read");
+                        self.state.lock().counters.damaged_reads += 1;
+                        cursor.damaged = true;
+                        cursor.next += 1;
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(cursor.finish())
+    }
+
+    /// The record of `unit`; `None` when it is gone or damaged. What looks damaged is read twice: a read may have been
+    /// stale, a damaged record stays damaged.
+    async fn record_of(&self, unit: &Unit) -> Result<Option<Bytes>, ReadError> {
+        if !unit.is_written() {
+            return Ok(None);
+        }
+        for _ in 0..2 {
+            let hot = {
+                let state = self.state.lock();
+                if unit.physical < state.log.first || !self.is_inside(&state, unit) {
+                    return Ok(None);
+                }
+                self.is_hot(&state, unit.physical).then(|| state.log.slice(unit.physical, unit.size as usize))
+            };
+            let record = match hot {
+                Some(slice) => {
+                    let path = || self.layout.segment(unit.physical);
+                    let slice = slice.map_err(|error| ReadError::Io { path: path(), error })?;
+                    slice.filter(|record| is_record_of(record, unit))
+                }
+                None => {
+                    let record = self.read_log(unit.physical, unit.size as usize).await?;
+                    is_intact(&record, unit).then_some(record)
+                }
+            };
+            if record.is_some() {
+                return Ok(record);
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn record_at(&self, at: PhysicalOffset) -> Result<Option<Bytes>, ReadError> {
+        let state = self.state.lock();
+        let io = |error| ReadError::Io { path: self.layout.segment(at.0), error };
+        if at.0 < state.log.first || at.0 >= self.visible_end(&state) {
+            return Ok(None);
+        }
+        let Some(head) = state.log.slice(at.0, 8).map_err(io)? else { return Ok(None) };
+        let Ok(Entry::Record { total }) = Entry::classify(&head) else { return Ok(None) };
+        let Some(record) = state.log.slice(at.0, total).map_err(io)? else { return Ok(None) };
+        drop(state);
+        let intact = RecordView::decode(&record)
+            .is_ok_and(|view| view.physical == at && view.total == total && view.verify_body().is_ok());
+        Ok(intact.then_some(record))
+    }
+
+    pub(super) async fn offset_by_time(
+        &self,
+        topic: &str,
+        queue: QueueId,
+        time: Timestamp,
+        boundary: Boundary,
+    ) -> Result<QueueOffset, ReadError> {
+        let Some((name, bounds)) = self.named_bounds(topic, queue) else { return Ok(QueueOffset(0)) };
+        let (mut low, mut high) = (bounds.min.0, bounds.max.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let stored = self.stored_at(&name, middle).await?;
+            let before = match boundary {
+                Boundary::Lower => stored < time,
+                Boundary::Upper => stored <= time,
+            };
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(match boundary {
+            Boundary::Lower => QueueOffset(low),
+            Boundary::Upper => QueueOffset(low.saturating_sub(1).max(bounds.min.0)),
+        })
+    }
+
+    pub(super) async fn store_time_of(
+        &self,
+        topic: &str,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<Option<Timestamp>, ReadError> {
+        let Some((name, bounds)) = self.named_bounds(topic, queue) else { return Ok(None) };
+        if offset < bounds.min || offset >= bounds.max {
+            return Ok(None);
+        }
+        self.stored_at(&name, offset.0).await.map(Some)
+    }
+
+    pub(super) fn earliest_store_time(&self) -> Option<Timestamp> {
+        let state = self.state.lock();
+        self.store_time_at(&state, state.log.first)
+    }
+
+    /// When the record at `at` was stored, if one starts there. Reads the mapping.
+    pub(super) fn store_time_at(&self, state: &State, at: u64) -> Option<Timestamp> {
+        let head = state.log.slice(at, RECORD_BYTES_MIN).ok().flatten()?;
+        record::peek_store_time(&head).ok()
+    }
+
+    /// The unit of an offset that has a message.
+    pub(super) async fn unit_at(&self, name: &QueueName, offset: u64) -> Result<Unit, ReadError> {
+        {
+            let state = self.state.lock();
+            let queue = state.queues.get(name.slot);
+            if offset >= queue.tail_start()
+                && let Some(unit) = queue.units(offset, offset + 1).next()
+            {
+                return Ok(*unit);
+            }
+        }
+        self.files.read_unit(name, offset).await
+    }
+
+    /// A gap or a damaged record counts as stored at the beginning of time: a search goes on behind it.
+    async fn stored_at(&self, name: &QueueName, offset: u64) -> Result<Timestamp, ReadError> {
+        let unit = self.unit_at(name, offset).await?;
+        if unit.is_gap() {
+            return Ok(Timestamp(0));
+        }
+        let hot = {
+            let state = self.state.lock();
+            if unit.physical < state.log.first || !self.is_inside(&state, &unit) {
+                return Ok(Timestamp(0));
+            }
+            self.is_hot(&state, unit.physical)
+                .then(|| state.log.slice(unit.physical, RECORD_BYTES_MIN).ok().flatten().unwrap_or_default())
+        };
+        let head = match hot {
+            Some(head) => head,
+            None => self.read_log(unit.physical, RECORD_BYTES_MIN).await?,
+        };
+        Ok(record::peek_store_time(&head).unwrap_or(Timestamp(0)))
+    }
+
+    fn named_bounds(&self, topic: &str, queue: QueueId) -> Option<(QueueName, Bounds)> {
+        let state = self.state.lock();
+        let slot = state.queues.find_slot(topic, queue.0)?;
+        let queue = state.queues.get(slot);
+        let bounds = Bounds { min: QueueOffset(queue.min), max: QueueOffset(queue.visible) };
+        Some((queue.name(slot), bounds))
+    }
+
+    fn is_hot(&self, state: &State, physical: u64) -> bool {
+        state.log.end - physical.min(state.log.end) <= self.config.hot_bytes
+    }
+
+    /// A unit from a damaged file may name anything: what it names lies in the log and in one segment.
+    fn is_inside(&self, state: &State, unit: &Unit) -> bool {
+        let size = u64::from(unit.size);
+        unit.physical.saturating_add(size) <= state.log.end
+            && unit.physical % self.config.segment_bytes + size <= self.config.segment_bytes
+    }
+
+    async fn read_log(&self, at: u64, len: usize) -> Result<Bytes, ReadError> {
+        let path = self.layout.segment(at);
+        let fail = |error| ReadError::Io { path: path.clone(), error };
+        let file = self.files.open(&path, Access::Read).await.map_err(fail)?;
+        file.read_at(at % self.config.segment_bytes, len).await.map_err(fail)
+    }
+}
+
+impl Cursor {
+    fn new(queue: &Queue, want: Want<'_>) -> Cursor {
+        Cursor {
+            min: queue.min,
+            max: queue.visible,
+            next: want.from.0,
+            bytes: 0,
+            records: Vec::new(),
+            damaged: false,
+        }
+    }
+
+    fn is_full(&self, unit: &Unit, limits: &ReadLimits) -> bool {
+        !self.records.is_empty()
+            && (self.records.len() >= limits.messages
+                || self.bytes.saturating_add(unit.size as usize) > limits.bytes)
+    }
+
+    fn take(&mut self, record: Bytes) {
+        self.bytes += record.len();
+        self.records.push(record);
+        self.next += 1;
+    }
+
+    fn finish(self) -> Read {
+        let status = match (self.records.is_empty(), self.damaged) {
+            (false, _) => ReadStatus::Found,
+            (true, true) => ReadStatus::Damaged,
+            (true, false) => ReadStatus::NoMatch,
+        };
+        Read {
+            status,
+            next: QueueOffset(self.next),
+            min: QueueOffset(self.min),
+            max: QueueOffset(self.max),
+            records: self.records,
+        }
+    }
+}
+
+/// The queue, if the offset asked for is one of its messages; the final answer otherwise.
+fn locate<'a>(state: &'a State, want: Want<'_>) -> Result<&'a Queue, Read> {
+    let refuse = |status, next, min, max| {
+        let (next, min, max) = (QueueOffset(next), QueueOffset(min), QueueOffset(max));
+        Err(Read { status, next, min, max, records: Vec::new() })
+    };
+    let Some(queue) = state.queues.find(want.topic, want.queue.0) else {
+        return refuse(ReadStatus::NoMessageInQueue, 0, 0, 0);
+    };
+    let (min, max, from) = (queue.min, queue.visible, want.from.0);
+    if max == 0 {
+        refuse(ReadStatus::NoMessageInQueue, 0, min, max)
+    } else if from < min {
+        refuse(ReadStatus::OffsetTooSmall, min, min, max)
+    } else if from == max {
+        refuse(ReadStatus::OffsetOverflowOne, from, min, max)
+    } else if from > max {
+        refuse(ReadStatus::OffsetOverflowBadly, max, min, max)
+    } else {
+        Ok(queue)
+    }
+}
+
+/// Looks at the head only: what is hot was written by this process or checked by recovery.
+fn is_record_of(record: &Bytes, unit: &Unit) -> bool {
+    let physical = record.get(28..36).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    matches!(Entry::classify(record), Ok(Entry::Record { total }) if total == unit.size as usize)
+        && physical.map(u64::from_be_bytes) == Some(unit.physical)
+}
+
+/// Looks at every byte.
+fn is_intact(record: &Bytes, unit: &Unit) -> bool {
+    RecordView::decode(record).is_ok_and(|view| {
+        view.physical.0 == unit.physical && view.total == unit.size as usize && view.verify_body().is_ok()
+    })
+}

@@ -1,0 +1,255 @@
+//! Recovery: from whatever a crash left to a log that ends behind its last valid record, and queues that are a function
+//! of it.
+//!
+//! ```text
+//! first            checkpoint        cut              limit
+//!  |  trusted . . . . . |  replayed . . |  cleared . . . |  never written
+//! ```
+//!
+//! In this order, so that a crash inside leads to the same result:
+//!
+//! 1. mark the store as in use; find segments, checkpoint and queue ends. A queue's end at the checkpoint is found by
+//!    position alone: its units below the checkpoint are durable, whatever is behind them names something above it;
+//! 2. replay records from the checkpoint: magic, sizes, position, CRC, queue offset; the first invalid one is the cut;
+//! 3. make what was replayed durable (a killed process leaves it in the page cache only); remove segments behind the
+//!    cut, last one first; clear what was ever written behind it, so that no later, shorter record uncovers it;
+//! 4. drop queue units behind the cut, write those replayed, move the checkpoint to the cut.
+//!
+//! When queues contradict the log, or there are fewer than the checkpoint counted, the checkpoint is first moved back
+//! to the log's start, and all queues are rebuilt by a replay of everything. What lies below the old checkpoint was
+//! acknowledged: a damaged record there is passed over, it does not end the log.
+//!
+//! Not here: the file formats.
+
+mod cut;
+mod queue_ends;
+mod replay;
+mod scan;
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::OpenError;
+use super::Recovery;
+use super::checkpoint::Checkpoint;
+use super::checkpoint::Found;
+use super::config::Config;
+use super::core::Core;
+use super::core::State;
+use super::layout::Layout;
+use super::layout::number_of;
+use super::log::Log;
+use super::open_files::OpenFiles;
+use super::queues::Queues;
+use crate::base::PhysicalOffset;
+use crate::base::Timestamp;
+use crate::env::Access;
+use crate::env::Env;
+use crate::env::Segment;
+
+/// A store on its way from files to [`Core`].
+pub(super) struct Recover {
+    env: Env,
+    config: Config,
+    layout: Layout,
+    files: OpenFiles,
+    queues: Queues,
+    /// Slots whose files hold units behind the end found.
+    suspects: Vec<u32>,
+    /// Starts of the segments there are, without a hole.
+    segments: Vec<u64>,
+    report: Recovery,
+    last_store_at: i64,
+}
+
+/// What to replay.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    from: u64,
+    /// Nothing was ever written at or above it.
+    limit: u64,
+    /// What the checkpoint counted.
+    queues: u64,
+    /// The checkpoint is ours: everything below `from` is durable.
+    trusted: bool,
+}
+
+impl Recover {
+    pub(super) fn new(env: &Env, config: Config) -> Recover {
+        let layout = Layout::new(&config);
+        let files = OpenFiles::new(env, &layout, u64::from(config.queue_file_units), config.open_files);
+        Recover {
+            env: env.clone(),
+            config,
+            layout,
+            files,
+            queues: Queues::default(),
+            suspects: Vec::new(),
+            segments: Vec::new(),
+            report: Recovery::default(),
+            last_store_at: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<(Core, Recovery), OpenError> {
+        self.mark_in_use().await?;
+        self.find_segments().await?;
+        let plan = self.plan().await?;
+        self.report.from = PhysicalOffset(plan.from);
+        self.load_queues(plan.from).await?;
+        let end = self.replay_by(plan).await?;
+        self.report.end = PhysicalOffset(end);
+        self.make_durable(plan.from, end).await?;
+        self.clear_behind(end, plan.limit).await?;
+        self.clear_queues_behind().await?;
+        self.write_back(end).await?;
+        let limit = self.save_checkpoint(plan, end).await?;
+        let log = self.map_log(end).await?;
+        self.report.queues = self.queues.len();
+        let report = self.report.clone();
+        Ok((self.into_core(log, end, limit), report))
+    }
+
+    /// The abort marker is durable before anything else changes.
+    async fn mark_in_use(&mut self) -> Result<(), OpenError> {
+        let disk = &self.env.disk;
+        let abort = self.layout.abort();
+        self.report.clean = match disk.open(&abort, Access::Read).await {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(OpenError::io("open", &abort)(error)),
+        };
+        for dir in [&self.layout.commit_log, &self.layout.consume_queue] {
+            disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
+        }
+        if self.report.clean {
+            let file = disk.open(&abort, Access::Create).await.map_err(OpenError::io("create", &abort))?;
+            file.sync().await.map_err(OpenError::io("sync", &abort))?;
+        }
+        disk.sync_dir(&self.layout.root).await.map_err(OpenError::io("sync", &self.layout.root))
+    }
+
+    async fn find_segments(&mut self) -> Result<(), OpenError> {
+        let dir = &self.layout.commit_log;
+        let entries = self.env.disk.list(dir).await.map_err(OpenError::io("list", dir))?;
+        let asked = self.config.segment_bytes;
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let Some(start) = number_of(&entry.name) else { continue };
+            let path = dir.join(&entry.name);
+            if entry.len > asked || start % asked != 0 {
+                return Err(OpenError::SegmentSize { path, is: entry.len, asked });
+            }
+            if let Some(last) = self.segments.last()
+                && *last + asked != start
+            {
+                return Err(OpenError::Hole { dir: dir.clone(), at: PhysicalOffset(*last + asked) });
+            }
+            self.segments.push(start);
+        }
+        Ok(())
+    }
+
+    async fn plan(&mut self) -> Result<Plan, OpenError> {
+        let path = self.layout.checkpoint();
+        let found = Checkpoint::load(&self.env, &self.layout).await.map_err(OpenError::io("read", &path))?;
+        let first = self.segments.first().copied().unwrap_or(0);
+        let files_end = self.segments.last().map_or(0, |last| last + self.config.segment_bytes);
+        match found {
+            Found::Ours(checkpoint) => {
+                if checkpoint.position > files_end {
+                    return Err(OpenError::LogMissing {
+                        root: self.layout.root.clone(),
+                        checkpoint: PhysicalOffset(checkpoint.position),
+                        end: PhysicalOffset(files_end),
+                    });
+                }
+                self.last_store_at = checkpoint.store_at;
+                let from = checkpoint.position.max(first);
+                Ok(Plan { from, limit: checkpoint.limit, queues: checkpoint.queues, trusted: true })
+            }
+            Found::Times(time, position) => {
+                let position = position.unwrap_or(u64::MAX);
+                let ours = position - position % self.config.segment_bytes;
+                let from = self.segment_before(time).await?.min(ours).max(first);
+                Ok(Plan { from, limit: files_end, queues: 0, trusted: false })
+            }
+            Found::Nothing => Ok(Plan { from: first, limit: files_end, queues: 0, trusted: false }),
+        }
+    }
+
+    async fn save_checkpoint(&mut self, plan: Plan, end: u64) -> Result<u64, OpenError> {
+        let unchanged = plan.trusted && plan.from == end && self.report.rebuilt.is_none();
+        if unchanged && plan.limit >= end + self.config.window_bytes {
+            return Ok(plan.limit);
+        }
+        let limit = end + self.config.window_bytes;
+        self.write_checkpoint(end, limit).await?;
+        Ok(limit)
+    }
+
+    async fn write_checkpoint(&self, position: u64, limit: u64) -> Result<(), OpenError> {
+        let queues = self.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
+        let checkpoint = Checkpoint { store_at: self.last_store_at, position, limit, queues };
+        let saved = checkpoint.save(&self.env, &self.layout).await;
+        saved.map_err(|trouble| OpenError::io(trouble.action, trouble.path)(trouble.error))
+    }
+
+    /// Units of what was replayed reach the queue files; the log below `position` is durable by now.
+    async fn write_back(&mut self, position: u64) -> Result<(), OpenError> {
+        let mut passed = Vec::new();
+        let file_units = u64::from(self.config.queue_file_units);
+        while let Some(batch) = self.queues.take_due(position, &mut passed) {
+            let written = self.files.write_units(&batch).await;
+            written.map_err(|trouble| OpenError::io(trouble.action, trouble.path)(trouble.error))?;
+            self.queues.written(&batch, file_units, 1024);
+        }
+        self.queues.still_dirty(passed);
+        Ok(())
+    }
+
+    async fn map_log(&mut self, end: u64) -> Result<Log, OpenError> {
+        let segment_bytes = self.config.segment_bytes;
+        let active = end - end % segment_bytes;
+        self.segments.retain(|start| *start < active);
+        self.segments.push(active);
+        let mut mapped: Vec<Arc<dyn Segment>> = Vec::new();
+        for start in &self.segments {
+            let path = self.layout.segment(*start);
+            let access = if *start == active { Access::Create } else { Access::Read };
+            let segment = self.env.disk.map(&path, segment_bytes, access).await;
+            mapped.push(segment.map_err(OpenError::io("map", &path))?);
+        }
+        let dir = &self.layout.commit_log;
+        self.env.disk.sync_dir(dir).await.map_err(OpenError::io("sync", dir))?;
+        let first = self.segments.first().copied().unwrap_or(active);
+        Ok(Log::new(segment_bytes, first, mapped, end))
+    }
+
+    fn into_core(self, log: Log, end: u64, limit: u64) -> Core {
+        let mut state = State::new(log, self.queues);
+        state.checkpoint = end;
+        state.limit = limit;
+        state.last_store_at = Timestamp(self.last_store_at);
+        state.durable_store_at = state.last_store_at;
+        for name in state.queues.names() {
+            let queue = state.queues.get_mut(name.slot);
+            queue.visible = queue.next;
+        }
+        Core {
+            env: self.env,
+            config: self.config,
+            layout: self.layout,
+            files: self.files,
+            state: Mutex::new(state),
+            flush_wanted: Notify::new(),
+            flush_now: Notify::new(),
+            segment_wanted: Notify::new(),
+            checkpoint_wanted: Notify::new(),
+            checkpoint_now: Notify::new(),
+            upkeep: tokio::sync::Mutex::new(()),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Replaying records into queues: from the checkpoint, or all of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Plan;
+use super::Recover;
+use super::scan::Step;
+use super::scan::Window;
+use crate::base::FastSet;
+use crate::protocol::record::RecordView;
+use crate::store::OpenError;
+use crate::store::unit::Unit;
+use crate::store::unit::due_time;
+
+/// Units replayed before they are brought into files, while everything is rebuilt.
+const UNITS_IN_MEMORY: u64 = 1024 * 1024;
+/// The widest gap between two offsets of a queue that a rebuild fills.
+const GAP_MAX: u64 = 1024 * 1024;
+
+/// What a record's queue offset says about its queue.
+enum Fit {
+    Fits,
+    Contradicts,
+}
+
+/// A rebuild of all queues.
+struct Rebuild {
+    /// What lies below was acknowledged and is not cut.
+    trusted: u64,
+    seen: FastSet<u32>,
+}
+
+impl Recover {
+    /// Replays by `plan`; returns where the log ends.
+    pub(super) async fn replay_by(&mut self, plan: Plan) -> Result<u64, OpenError> {
+        let first = self.segments.first().copied().unwrap_or(0);
+        let with_files = self.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
+        if with_files < plan.queues {
+            return self.rebuild(plan, "queue files are missing").await;
+        }
+        if !plan.trusted && plan.from > first && with_files == 0 {
+            return self.rebuild(plan, "there are no queue files").await;
+        }
+        match self.replay(plan.from).await? {
+            Some(end) => Ok(end),
+            None => self.rebuild(plan, "a queue contradicts the log").await,
+        }
+    }
+
+    /// `None` when a queue contradicts the log.
+    async fn replay(&mut self, from: u64) -> Result<Option<u64>, OpenError> {
+        let mut window = Window::default();
+        let mut at = from;
+        loop {
+            match self.step(&mut window, at).await? {
+                Step::Next(next) => at = next,
+                Step::Blank => return Ok(Some(at)),
+                Step::Bad(why, _) => {
+                    self.note_torn(at, why);
+                    return Ok(Some(at));
+                }
+                Step::Record(bytes) => {
+                    if let Fit::Contradicts = self.apply(&bytes) {
+                        return Ok(None);
+                    }
+                    at += bytes.len() as u64;
+                }
+            }
+        }
+    }
+
+    /// Rebuilds all queues from all of the log.
+    async fn rebuild(&mut self, plan: Plan, why: &'static str) -> Result<u64, OpenError> {
+        tracing::warn!("rebuilding all queues from the commit log: {why}");
+        self.env.probe("store.rebuild");
+        self.report.rebuilt = Some(why);
+        self.report.records = 0;
+        self.report.torn = None;
+        let first = self.segments.first().copied().unwrap_or(0);
+        // A crash in the middle of the rebuild must not find a checkpoint that vouches for half-built queues.
+        self.write_checkpoint(first, plan.limit).await?;
+        self.load_queues(first).await?;
+        let trusted = if plan.trusted { plan.from } else { first };
+        let mut rebuild = Rebuild { trusted, seen: FastSet::default() };
+        let mut window = Window::default();
+        let mut at = first;
+        let mut replayed = 0;
+        loop {
+            match self.step(&mut window, at).await? {
+                Step::Next(next) => at = next,
+                Step::Blank if at >= trusted => break,
+                Step::Bad(why, _) if at >= trusted => {
+                    self.note_torn(at, why);
+                    break;
+                }
+                Step::Blank => at = self.pass_over(at, trusted, None),
+                Step::Bad(_, size) => at = self.pass_over(at, trusted, size),
+                Step::Record(bytes) => {
+                    if let Fit::Contradicts = self.rebuild_with(&bytes, at, &mut rebuild) {
+                        self.note_torn(at, "its queue offset contradicts the records before it".to_owned());
+                        break;
+                    }
+                    at += bytes.len() as u64;
+                    replayed += 1;
+                    if replayed % UNITS_IN_MEMORY == 0 {
+                        tracing::info!("rebuilding queues: {replayed} records so far");
+                        self.write_back(at.min(trusted)).await?;
+                    }
+                }
+            }
+        }
+        self.settle_unseen(&rebuild);
+        Ok(at)
+    }
+
+    fn note_torn(&mut self, at: u64, why: String) {
+        self.env.probe("store.torn_tail");
+        tracing::warn!("the log ends at {at:#x}: {why}");
+        self.report.torn = Some(why);
+    }
+
+    /// Behind a damaged record below the checkpoint: by its size if that is believable, else with the next segment.
+    fn pass_over(&self, at: u64, trusted: u64, size: Option<usize>) -> u64 {
+        tracing::error!("the commit log is damaged at {at:#x}; going on behind it");
+        let segment_bytes = self.config.segment_bytes;
+        let next_segment = at - at % segment_bytes + segment_bytes;
+        let next = size.map_or(next_segment, |size| at + size as u64);
+        next.min(trusted)
+    }
+
+    fn apply(&mut self, bytes: &Bytes) -> Fit {
+        let Some((view, slot)) = self.queue_of(bytes) else { return Fit::Fits };
+        if self.queues.get(slot).next != view.queue_offset.0 {
+            return Fit::Contradicts;
+        }
+        self.push(slot, &view);
+        Fit::Fits
+    }
+
+    fn rebuild_with(&mut self, bytes: &Bytes, at: u64, rebuild: &mut Rebuild) -> Fit {
+        let Some((view, slot)) = self.queue_of(bytes) else { return Fit::Fits };
+        let offset = view.queue_offset.0;
+        let queue = self.queues.get_mut(slot);
+        // An offset of 0 begins a queue, also one that was removed and came back.
+        if rebuild.seen.insert(slot) || (offset == 0 && queue.next > 0) {
+            let first_file = queue.first_file;
+            queue.reset(offset, offset, first_file);
+            self.suspects.push(slot);
+        }
+        let expected = self.queues.get(slot).next;
+        if offset != expected && at >= rebuild.trusted {
+            return Fit::Contradicts;
+        }
+        if offset < expected || offset - expected > GAP_MAX {
+            tracing::error!("the record at {at:#x} has no place in its queue");
+            return Fit::Fits;
+        }
+        for _ in expected..offset {
+            self.queues.push(slot, Unit { physical: 0, size: i32::MAX as u32, tags_code: 0 });
+        }
+        self.push(slot, &view);
+        Fit::Fits
+    }
+
+    /// A queue without a record in the log keeps its maximum, and nothing else.
+    fn settle_unseen(&mut self, rebuild: &Rebuild) {
+        for name in self.queues.names() {
+            if !rebuild.seen.contains(&name.slot) {
+                let queue = self.queues.get_mut(name.slot);
+                queue.reset(queue.next, queue.next, queue.first_file);
+            }
+        }
+    }
+
+    /// The record and its queue's slot; `None` for a record without a place in a queue.
+    fn queue_of<'a>(&mut self, bytes: &'a Bytes) -> Option<(RecordView<'a>, u32)> {
+        let view = RecordView::decode(bytes).ok()?;
+        self.report.records += 1;
+        self.last_store_at = view.store_at.0;
+        if !view.is_queued() {
+            return None;
+        }
+        let slot = match self.queues.find_slot(view.topic, view.queue.0) {
+            Some(slot) => slot,
+            None => self.queues.slot_or_create(&Arc::from(view.topic), view.queue.0),
+        };
+        Some((view, slot))
+    }
+
+    fn push(&mut self, slot: u32, view: &RecordView<'_>) {
+        let mut tags_code = view.tags_code();
+        if self.queues.get(slot).is_schedule() {
+            tags_code = due_time(tags_code, view.properties, view.store_at, &self.config.delay_levels_ms);
+        }
+        let size = u32::try_from(view.total).expect("a decoded record has less than 2 GiB");
+        self.queues.push(slot, Unit { physical: view.physical.0, size, tags_code });
+    }
+}

@@ -1,0 +1,312 @@
+//! Work on queue files and the checkpoint, one at a time: checkpoints, topic deletion, retention.
+//!
+//! A checkpoint, in this order: flush the log up to C; write and sync the units of everything below C; replace the
+//! checkpoint file by one that says C. A crash in between leaves the older checkpoint, and queue files that hold a part
+//! of what the replay will write into them again.
+//!
+//! Deletion of a topic takes its queues out of memory, checkpoints (so that no replay brings them back), then removes
+//! the files.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::checkpoint::Checkpoint;
+use super::core::Core;
+use super::error::FlushError;
+use super::error::LatchCause;
+use super::error::ReadError;
+use super::open_files::FileTrouble;
+use super::planted;
+use super::prepare::FULL_RETRY_MS;
+use super::queues::QueueName;
+use super::types::Removed;
+use super::unit::UNIT_BYTES;
+use crate::base::Timestamp;
+
+/// Why a checkpoint, a deletion or retention did not finish.
+#[derive(Debug, Error)]
+pub enum UpkeepError {
+    #[error("the disk is full: no space left for {}", .0.display())]
+    DiskFull(PathBuf),
+    #[error(transparent)]
+    Latched(Arc<LatchCause>),
+    #[error("the store is closed")]
+    Closed,
+    #[error("cannot {action} {}: {error}", .path.display())]
+    Io { action: &'static str, path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<FlushError> for UpkeepError {
+    fn from(error: FlushError) -> UpkeepError {
+        match error {
+            FlushError::Latched(cause) => UpkeepError::Latched(cause),
+            FlushError::Closed | FlushError::Timeout(_) => UpkeepError::Closed,
+        }
+    }
+}
+
+impl Core {
+    pub(super) async fn run_upkeep(self: Arc<Core>) {
+        loop {
+            self.checkpoint_wanted.notified().await;
+            if !self.is_behind() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.checkpoint_now.notified() => {}
+                () = self.env.sleep_ms(self.config.checkpoint_interval_ms) => {}
+            }
+            let outcome = {
+                let _alone = self.upkeep.lock().await;
+                self.checkpoint().await
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(UpkeepError::DiskFull(_)) => {
+                    self.env.sleep_ms(FULL_RETRY_MS).await;
+                    self.ask_for_checkpoint();
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        state.log.end > state.checkpoint || state.full.is_some()
+    }
+
+    /// Takes a checkpoint at the log's present end. The caller holds `upkeep`.
+    pub(super) async fn checkpoint(&self) -> Result<(), UpkeepError> {
+        let end = self.state.lock().log.end;
+        self.flushed(end).await?;
+        let (position, store_at) = {
+            let state = self.state.lock();
+            (state.durable, state.durable_store_at)
+        };
+        if self.env.planted(planted::CHECKPOINT_AHEAD) {
+            self.move_checkpoint(position, store_at).await?;
+        }
+        self.write_back(position).await?;
+        self.move_checkpoint(position, store_at).await
+    }
+
+    /// Brings the units of everything below `position` into the queue files, durably.
+    pub(super) async fn write_back(&self, position: u64) -> Result<(), UpkeepError> {
+        let mut passed = Vec::new();
+        let mut outcome = Ok(());
+        let file_units = u64::from(self.config.queue_file_units);
+        loop {
+            let (batch, keep) = {
+                let mut state = self.state.lock();
+                let keep = self.config.tail_units / state.queues.len().max(1);
+                (state.queues.take_due(position, &mut passed), keep.clamp(16, 64 * 1024))
+            };
+            let Some(batch) = batch else { break };
+            if let Err(trouble) = self.files.write_units(&batch).await {
+                passed.push(batch.queue.slot);
+                outcome = Err(self.trouble(trouble));
+                break;
+            }
+            self.state.lock().queues.written(&batch, file_units, keep);
+        }
+        self.state.lock().queues.still_dirty(passed);
+        outcome
+    }
+
+    pub(super) async fn move_checkpoint(
+        &self,
+        position: u64,
+        store_at: Timestamp,
+    ) -> Result<(), UpkeepError> {
+        let checkpoint = {
+            let state = self.state.lock();
+            let queues = state.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
+            let limit = position + self.config.window_bytes;
+            Checkpoint { store_at: store_at.0, position, limit: limit.max(state.limit), queues }
+        };
+        checkpoint.save(&self.env, &self.layout).await.map_err(|trouble| self.trouble(trouble))?;
+        let mut state = self.state.lock();
+        state.checkpoint = state.checkpoint.max(position);
+        state.limit = checkpoint.limit;
+        state.counters.checkpoints += 1;
+        if state.full.take().is_some() {
+            tracing::info!("there is space again in {}", self.layout.root.display());
+        }
+        state.unblock();
+        Ok(())
+    }
+
+    /// A full disk refuses messages until a checkpoint succeeds; anything else latches the store.
+    fn trouble(&self, trouble: FileTrouble) -> UpkeepError {
+        if trouble.error.kind() != io::ErrorKind::StorageFull || trouble.action == "sync" {
+            return UpkeepError::Latched(self.latch(trouble.action, &trouble.path, trouble.error));
+        }
+        let mut state = self.state.lock();
+        if state.full.is_none() {
+            tracing::warn!("the disk is full: no space left for {}", trouble.path.display());
+            self.env.probe("store.full");
+        }
+        state.full = Some(Arc::new(trouble.path.clone()));
+        state.unblock();
+        UpkeepError::DiskFull(trouble.path)
+    }
+
+    pub(super) async fn delete_topic(&self, topic: &str) -> Result<Removed, UpkeepError> {
+        let _alone = self.upkeep.lock().await;
+        let queues = {
+            let mut state = self.state.lock();
+            let queues = state.queues.remove_topic(topic);
+            if !queues.is_empty() {
+                state.deleting.push(Arc::from(topic));
+            }
+            queues
+        };
+        if queues.is_empty() {
+            return Ok(Removed::default());
+        }
+        let outcome = self.remove_queues(topic, &queues).await;
+        let mut state = self.state.lock();
+        state.deleting.retain(|deleting| **deleting != *topic);
+        state.unblock();
+        outcome
+    }
+
+    async fn remove_queues(&self, topic: &str, queues: &[QueueName]) -> Result<Removed, UpkeepError> {
+        self.checkpoint().await?;
+        let mut removed = Removed::default();
+        let topic_dir = self.layout.topic_dir(topic);
+        self.files.forget(&topic_dir);
+        for queue in queues {
+            let dir = self.layout.queue_dir(topic, queue.id);
+            let entries = match self.env.disk.list(&dir).await {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed("list", &dir)(error)),
+            };
+            for entry in entries.iter().filter(|entry| !entry.is_dir) {
+                let path = dir.join(&entry.name);
+                self.env.disk.remove(&path).await.map_err(failed("remove", &path))?;
+                removed.queue_files += 1;
+                removed.bytes += entry.len;
+            }
+            self.env.disk.remove_dir(&dir).await.map_err(failed("remove", &dir))?;
+        }
+        match self.env.disk.remove_dir(&topic_dir).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &topic_dir)(error)),
+            _ => {
+                let dir = &self.layout.consume_queue;
+                match self.env.disk.sync_dir(dir).await {
+                    // Never created: the topic's units had not reached a file.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(removed),
+                    outcome => outcome.map(|()| removed).map_err(failed("sync", dir)),
+                }
+            }
+        }
+    }
+
+    pub(super) async fn run_retention(&self, now: Timestamp) -> Result<Removed, UpkeepError> {
+        let _alone = self.upkeep.lock().await;
+        let mut removed = Removed::default();
+        while let Some(first) = self.oldest_to_remove(now) {
+            let keep_from = first + self.config.segment_bytes;
+            self.raise_minima(keep_from, &mut removed).await?;
+            self.state.lock().log.drop_oldest();
+            let path = self.layout.segment(first);
+            self.files.forget(&path);
+            self.env.disk.remove(&path).await.map_err(failed("remove", &path))?;
+            let dir = &self.layout.commit_log;
+            self.env.disk.sync_dir(dir).await.map_err(failed("sync", dir))?;
+            removed.segments += 1;
+            removed.bytes += self.config.segment_bytes;
+            tracing::info!("retention removed {}", path.display());
+        }
+        Ok(removed)
+    }
+
+    /// The start of the oldest segment, if retention does not keep it. Its messages are older than the first one of the
+    /// next segment. Nothing behind the checkpoint is removed.
+    fn oldest_to_remove(&self, now: Timestamp) -> Option<u64> {
+        let state = self.state.lock();
+        let next = state.log.first + state.log.segment_bytes();
+        if state.log.segments_len() < 2 || state.checkpoint < next {
+            return None;
+        }
+        let retention = &self.config.retention;
+        let too_big = retention.keep_bytes.is_some_and(|bytes| state.log.end - state.log.first > bytes);
+        let stored = self.store_time_at(&state, next);
+        let too_old =
+            retention.keep_ms.is_some_and(|keep| stored.is_some_and(|stored| now.ms_since(stored) > keep));
+        (too_big || too_old).then_some(state.log.first)
+    }
+
+    /// Raises the minimum of every queue to its first message at or above `position`, and removes its files below.
+    async fn raise_minima(&self, position: u64, removed: &mut Removed) -> Result<(), UpkeepError> {
+        let names = self.state.lock().queues.names();
+        for name in names {
+            let (min, next) = {
+                let state = self.state.lock();
+                let queue = state.queues.get(name.slot);
+                (queue.min, queue.next)
+            };
+            let min = self.first_at_or_above(&name, position, min, next).await?;
+            let files = {
+                let mut state = self.state.lock();
+                let queue = state.queues.get_mut(name.slot);
+                queue.min = queue.min.max(min);
+                queue.visible = queue.visible.max(queue.min);
+                let file_units = u64::from(self.config.queue_file_units);
+                let mut files = Vec::new();
+                // The last file stays: it is what keeps the queue's maximum.
+                while let Some(first) = queue.first_file {
+                    if first + file_units > queue.min || first + file_units >= queue.written {
+                        break;
+                    }
+                    files.push(self.layout.queue_file(&name.topic, name.id, first));
+                    queue.first_file = Some(first + file_units);
+                }
+                files
+            };
+            for path in files {
+                self.files.forget(&path);
+                self.env.disk.remove(&path).await.map_err(failed("remove", &path))?;
+                removed.queue_files += 1;
+                removed.bytes += u64::from(self.config.queue_file_units) * UNIT_BYTES as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// By bisection: units are in log order.
+    async fn first_at_or_above(
+        &self,
+        name: &QueueName,
+        position: u64,
+        min: u64,
+        next: u64,
+    ) -> Result<u64, ReadError> {
+        let (mut low, mut high) = (min, next);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let unit = self.unit_at(name, middle).await?;
+            if unit.physical < position {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> UpkeepError + use<> {
+    let path = path.to_path_buf();
+    move |error| UpkeepError::Io { action, path, error }
+}

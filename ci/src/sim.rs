@@ -7,12 +7,15 @@
 //!
 //! Not here: what a seed does, how many a swarm runs by itself (`sim-tests`).
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde::Deserialize;
+
 use crate::cargo::{cargo, run_tests, target_dir};
-use crate::step::{Failed, Gate, Outcome, watch};
+use crate::step::{Failed, Gate, Outcome, Passed, capture, watch};
 
 /// The parts, in the order in which their failures explain each other: the name of the step, what cargo is told.
 const PARTS: &[(&str, &[&str])] = &[
@@ -20,6 +23,10 @@ const PARTS: &[(&str, &[&str])] = &[
     ("sim: the product", &["-p", "staticfire-sim-tests", "--tests"]),
     ("sim: scenarios", &["-p", "staticfire-chaos", "--tests"]),
 ];
+/// The profile of all simulations: optimised, every assertion on.
+const PROFILE: &str = "sim";
+/// Seeds that a debug build must run exactly as the optimised one does, as `from:step:count`.
+const ALIKE: &str = "3000:1:6";
 /// What makes a build a simulation.
 const FLAGS: [&str; 2] = ["--cfg", "madsim"];
 
@@ -27,7 +34,7 @@ pub(crate) fn sim(gate: &mut Gate, seeds: Option<u64>, from: Option<u64>) {
     let simulation = Simulation::of(gate.root.clone());
     for (name, part) in PARTS {
         gate.step(name, || {
-            let mut command = simulation.test(part);
+            let mut command = simulation.test(PROFILE, part);
             for (variable, value) in [("SEEDS", seeds), ("FROM", from)] {
                 if let Some(value) = value {
                     command.env(variable, value.to_string());
@@ -36,12 +43,39 @@ pub(crate) fn sim(gate: &mut Gate, seeds: Option<u64>, from: Option<u64>) {
             some(run_tests(command.arg("--no-fail-fast")))
         });
     }
+    gate.step("sim: debug as optimised", || {
+        let optimised = simulation.traces(PROFILE)?;
+        let debug = simulation.traces("dev")?;
+        alike(&optimised, &debug)
+    });
+}
+
+/// The trace of a run: its hash and its number of events.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+struct Trace {
+    seed: u64,
+    hash: u64,
+    events: u64,
+}
+
+fn alike(optimised: &BTreeMap<u64, Trace>, debug: &BTreeMap<u64, Trace>) -> Outcome {
+    let differs = |(seed, trace): (&u64, &Trace)| {
+        let other = debug.get(seed);
+        (other != Some(trace)).then(|| format!("seed {seed}: optimised {trace:x?}, debug {other:x?}"))
+    };
+    let findings: Vec<String> = optimised.iter().filter_map(differs).collect();
+    if optimised.is_empty() || !findings.is_empty() {
+        let lines = findings.join("\n");
+        return Err(Failed::because(format!("{} seeds ran; these differ:\n{lines}", optimised.len())));
+    }
+    let checks = optimised.len() as u64;
+    Ok(Passed { checks, note: format!("{checks} seeds, equal traces") })
 }
 
 pub(crate) fn seed(gate: &mut Gate, seed: u64, test: Option<&str>) {
     let simulation = Simulation::of(gate.root.clone());
     gate.step(&format!("seed {seed}"), || {
-        let mut command = simulation.test(&["-p", "staticfire-sim-tests", "--tests"]);
+        let mut command = simulation.test(PROFILE, &["-p", "staticfire-sim-tests", "--tests"]);
         command.env("SEED", seed.to_string()).args(["--", "--nocapture", "--test-threads=1"]);
         watch(command.args(test))
     });
@@ -61,10 +95,24 @@ impl Simulation {
         Simulation { root, target, flags: FLAGS.map(str::to_owned).to_vec() }
     }
 
+    /// How some seeds run in a build of this profile, by seed.
+    fn traces(&self, profile: &str) -> Result<BTreeMap<u64, Trace>, Failed> {
+        let mut command = self.test(profile, &["-p", "staticfire-sim-tests", "--lib"]);
+        // The test of the swarm's own child processes: it prints one line of JSON for each seed of the batch.
+        command.env("SWARM_BATCH", ALIKE).args(["--", "--exact", "swarm::tests::batch", "--nocapture"]);
+        let printed = capture(&mut command)?;
+        let lines = printed.lines().filter_map(|line| line.split_once("@ran "));
+        let traces = lines.map(|(_, json)| serde_json::from_str::<Trace>(json));
+        let traces: Result<Vec<Trace>, _> = traces.collect();
+        let traces =
+            traces.map_err(|error| Failed::because(format!("{error} in what the batch said:\n{printed}")))?;
+        Ok(traces.into_iter().map(|trace| (trace.seed, trace)).collect())
+    }
+
     /// `cargo test` of a part.
-    fn test(&self, part: &[&str]) -> Command {
+    fn test(&self, profile: &str, part: &[&str]) -> Command {
         let mut command = cargo(&self.root);
-        command.args(["test", "--profile", "sim", "--target-dir"]).arg(&self.target);
+        command.args(["test", "--profile", profile, "--target-dir"]).arg(&self.target);
         command.args(part);
         let encoded = env::var("CARGO_ENCODED_RUSTFLAGS").ok();
         let plain = env::var("RUSTFLAGS").ok();
@@ -118,6 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn traces_that_differ_or_are_missing_are_told() {
+        let trace = |seed, hash| (seed, Trace { seed, hash, events: 1 });
+        let one = BTreeMap::from([trace(1, 7), trace(2, 8)]);
+        assert_eq!(alike(&one, &one).expect("they are equal").checks, 2);
+        for other in [BTreeMap::from([trace(1, 7), trace(2, 9)]), BTreeMap::from([trace(1, 7)])] {
+            let failed = alike(&one, &other).expect_err("seed 2 differs");
+            assert!(
+                failed.output.contains("seed 2") && !failed.output.contains("seed 1"),
+                "{}",
+                failed.output
+            );
+        }
+        assert!(alike(&BTreeMap::new(), &BTreeMap::new()).is_err(), "nothing ran");
+    }
+
+    #[test]
     fn no_tests_are_no_success() {
         let failed = some(Ok(Passed::default())).expect_err("nothing was tested");
         assert!(failed.output.contains("compiled to nothing"), "{}", failed.output);
@@ -142,10 +206,10 @@ mod tests {
         crate_with_a_simulation_test(&dir);
         let part = ["-p", "staticfire-sim-tests", "--tests"];
         let mut simulation = Simulation { target: dir.join("target"), ..Simulation::of(dir.clone()) };
-        let passed = some(run_tests(&mut simulation.test(&part))).expect("one test is there");
+        let passed = some(run_tests(&mut simulation.test(PROFILE, &part))).expect("one test is there");
         assert_eq!(passed.checks, 1);
         simulation.flags.clear();
-        let failed = some(run_tests(&mut simulation.test(&part))).expect_err("no test is there");
+        let failed = some(run_tests(&mut simulation.test(PROFILE, &part))).expect_err("no test is there");
         assert!(failed.output.contains("compiled to nothing"), "{}", failed.output);
         let _ = fs::remove_dir_all(&dir);
     }

@@ -14,7 +14,7 @@ use super::sweep;
 use super::sweep::Batch;
 
 /// Seeds of a sweep that nobody asked to be longer.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 /// Seeds within which a planted bug must be found.
 const FIND_WITHIN: u64 = 200;
 const PROCESSES: u64 = 2;

@@ -47,10 +47,10 @@ pub(crate) fn compat(gate: &mut Gate, arguments: &CompatArguments) {
     });
 }
 
-pub(crate) fn bench(gate: &mut Gate) {
+pub(crate) fn bench(gate: &mut Gate, store: bool) {
     build(gate);
     let root = gate.root.clone();
-    gate.step("bench", || watch(&mut program(&root, "bench")?));
+    gate.step("bench", || watch(program(&root, "bench")?.args(store.then_some("store"))));
 }
 
 pub(crate) fn kill9(gate: &mut Gate, rounds: u32, against: Against, binary: Option<PathBuf>) {

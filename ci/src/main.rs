@@ -82,7 +82,11 @@ enum Command {
         target: Option<String>,
     },
     /// Messages per second beside what the machine can do at all
-    Bench,
+    Bench {
+        /// The store alone: append, sync, many queues, recovery of 10 GB, memory
+        #[arg(long)]
+        store: bool,
+    },
     /// kill -9 of the broker under load, again and again
     Kill9 {
         /// How many kills
@@ -111,7 +115,7 @@ fn main() -> ExitCode {
         Command::Deny => deny::deny(&mut gate),
         Command::Compat(arguments) => external::compat(&mut gate, &arguments),
         Command::Fuzz { minutes, target } => fuzz::fuzz(&mut gate, minutes, target.as_deref()),
-        Command::Bench => external::bench(&mut gate),
+        Command::Bench { store } => external::bench(&mut gate, store),
         Command::Kill9 { rounds, against, binary } => external::kill9(&mut gate, rounds, against, binary),
     }
     gate.finish()

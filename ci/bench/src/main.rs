@@ -19,6 +19,7 @@ mod load;
 mod report;
 mod rounds;
 mod server;
+mod store;
 
 use std::io;
 use std::io::Write as _;
@@ -58,9 +59,14 @@ pub(crate) struct Options {
     output: Output,
 }
 
-/// What this program starts itself as.
+/// What else there is to measure, and what this program starts itself as.
 #[derive(Subcommand)]
 enum Part {
+    /// The store beside a bare copy, a bare sync, itself with one queue; its recovery and its memory
+    Store(store::Options),
+    /// A store that one measurement needs in a process of its own
+    #[command(hide = true)]
+    StoreChild(store::child::Options),
     /// A server that answers every frame with the same bytes
     #[command(hide = true)]
     Echo {
@@ -112,6 +118,8 @@ fn main() -> ExitCode {
         Some(Part::Echo { reply, log }) => server::echo(reply, log.as_deref()),
         Some(Part::Load { port, millis, in_flight, body }) => load::run(*port, *millis, *in_flight, *body)
             .and_then(|load| print(&serde_json::json!(load).to_string())),
+        Some(Part::Store(part)) => store::run(part).and_then(|text| print(&text)),
+        Some(Part::StoreChild(part)) => store::child::run(part).and_then(|text| print(&text)),
         None => bench(&options),
     };
     match done {

@@ -1,0 +1,292 @@
+//! The three comparisons of speed.
+
+use std::hint::black_box;
+use std::io;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use staticfire::base::{QueueId, Timestamp};
+use staticfire::env::{Access, Env, Segment};
+use staticfire::protocol::record::{NewRecord, encoded_len};
+use staticfire::store::{AppendError, Appended, Config, Flush, Retention, Store};
+
+use super::Options;
+use crate::rounds::{Spread, progress, spread};
+
+/// Records of one append: what a drain of a busy connection holds.
+const UNIT: usize = 64;
+const BODY_BYTES: usize = 1024;
+const QUEUES_PER_TOPIC: usize = 8;
+
+/// A store, and the records it is given, over and over.
+pub(super) struct Side {
+    pub(super) store: Arc<Store>,
+    records: Vec<NewRecord>,
+    next: usize,
+    out: Vec<Appended>,
+}
+
+pub(super) fn runtime() -> io::Result<tokio_real::runtime::Runtime> {
+    tokio_real::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Bytes per second of the store over those of a bare copy and CRC.
+pub(super) fn append(options: &Options) -> io::Result<Spread> {
+    runtime()?.block_on(async {
+        let env = staticfire::env::real::env();
+        let mut side = Side::open(&env, &options.dir.join("append"), Flush::ASYNC, 1).await?;
+        let count = side.count(options.megabytes);
+        side.fill(count / 8).await?;
+        let mut ratios = Vec::new();
+        for round in 0..options.rounds {
+            let (mut ours, mut bare) = (0.0, 0.0);
+            for turn in [round, round + 1] {
+                recycle(&options.dir, count * side.record_bytes())?;
+                if turn % 2 == 0 {
+                    ours = side.fill(count).await?;
+                } else {
+                    bare = Bare::map(&env, &options.dir, count, &side).await?.copy(count).await?;
+                }
+            }
+            ratios.push(bare / ours);
+            note("append", round, ours, bare, count);
+            side.settle().await?;
+        }
+        side.close().await?;
+        Ok(spread(ratios))
+    })
+}
+
+/// The same with a sync for every unit, on both sides.
+pub(super) fn sync(options: &Options) -> io::Result<Spread> {
+    runtime()?.block_on(async {
+        let env = staticfire::env::real::env();
+        let mut side = Side::open(&env, &options.dir.join("sync"), Flush::Sync, 1).await?;
+        let count = side.count(options.megabytes / 4);
+        side.fill(count / 8).await?;
+        let mut ratios = Vec::new();
+        for round in 0..options.rounds {
+            let (mut ours, mut bare) = (0.0, 0.0);
+            for turn in [round, round + 1] {
+                recycle(&options.dir, count * side.record_bytes())?;
+                if turn % 2 == 0 {
+                    ours = side.fill_synced(count).await?;
+                } else {
+                    bare = Bare::map(&env, &options.dir, count, &side).await?.copy_synced(count).await?;
+                }
+            }
+            ratios.push(bare / ours);
+            note("sync", round, ours, bare, count);
+            side.settle().await?;
+        }
+        side.close().await?;
+        Ok(spread(ratios))
+    })
+}
+
+/// Bytes per second of a store with many queues over those of one with one.
+pub(super) fn queues(options: &Options) -> io::Result<Spread> {
+    runtime()?.block_on(async {
+        let env = staticfire::env::real::env();
+        let mut one = Side::open(&env, &options.dir.join("one"), Flush::ASYNC, 1).await?;
+        let mut many = Side::open(&env, &options.dir.join("many"), Flush::ASYNC, options.queues).await?;
+        let count = one.count(options.megabytes);
+        // The first message of a queue is another matter: creating it.
+        let began = Instant::now();
+        many.fill(options.queues).await?;
+        let new = began.elapsed().as_secs_f64();
+        progress(&format!("queues: a message each for {} new queues took {new:.2} s", options.queues));
+        one.fill(options.queues).await?;
+        one.settle().await?;
+        many.settle().await?;
+        let mut ratios = Vec::new();
+        for round in 0..options.rounds {
+            let (mut of_many, mut of_one) = (0.0, 0.0);
+            for turn in [round, round + 1] {
+                recycle(&options.dir, count * one.record_bytes())?;
+                if turn % 2 == 0 {
+                    of_many = many.fill(count).await?;
+                } else {
+                    of_one = one.fill(count).await?;
+                }
+                one.settle().await?;
+                many.settle().await?;
+            }
+            ratios.push(of_one / of_many);
+            note("queues", round, of_many, of_one, count);
+        }
+        one.close().await?;
+        many.close().await?;
+        Ok(spread(ratios))
+    })
+}
+
+/// Pages for the page cache that were in use just before. A virtual machine's first touch of memory costs many times a
+/// later one, and whoever came second in a round would pay it.
+fn recycle(dir: &Path, bytes: usize) -> io::Result<()> {
+    let path = dir.join("recycled");
+    let mut file = std::fs::File::create(&path)?;
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..bytes.div_ceil(chunk.len()) {
+        file.write_all(&chunk)?;
+    }
+    drop(file);
+    std::fs::remove_file(&path)
+}
+
+fn note(what: &str, round: usize, ours: f64, other: f64, count: usize) {
+    let rate = |seconds: f64| count as f64 / seconds / 1e3;
+    progress(&format!("{what} {}: {:.0} k/s against {:.0} k/s", round + 1, rate(ours), rate(other)));
+}
+
+impl Side {
+    pub(super) async fn open(env: &Env, root: &Path, flush: Flush, queues: usize) -> io::Result<Side> {
+        let mut config = Config::new(root);
+        config.flush = flush;
+        config.retention = Retention { keep_ms: None, keep_bytes: Some(2 << 30) };
+        let (store, _) = Store::open(env, config).await.map_err(io::Error::other)?;
+        let records = records(queues, BODY_BYTES);
+        Ok(Side { store, records, next: 0, out: Vec::new() })
+    }
+
+    /// Records that make up so many megabytes; whole units.
+    pub(super) fn count(&self, megabytes: u64) -> usize {
+        let count = megabytes * 1_000_000 / self.record_bytes() as u64;
+        usize::try_from(count).unwrap_or(usize::MAX).next_multiple_of(UNIT)
+    }
+
+    fn record_bytes(&self) -> usize {
+        encoded_len(&self.records[0]).expect("the record is an ordinary one")
+    }
+
+    async fn append(&mut self) -> io::Result<()> {
+        let unit = &self.records[self.next..self.next + UNIT];
+        self.next = (self.next + UNIT) % self.records.len();
+        self.out.clear();
+        loop {
+            match self.store.append(unit, &mut self.out) {
+                Ok(()) => break,
+                Err(AppendError::NotReady) => self.store.writable().await,
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        self.store.take_published(&mut Vec::new());
+        Ok(())
+    }
+
+    /// Seconds for `count` records, until the last one is durable.
+    pub(super) async fn fill(&mut self, count: usize) -> io::Result<f64> {
+        let began = Instant::now();
+        for _ in 0..count.div_ceil(UNIT) {
+            self.append().await?;
+            // As between two turns of the broker: the store's tasks get theirs.
+            tokio_real::task::yield_now().await;
+        }
+        self.store.wait_durable(self.store.appended()).await.map_err(io::Error::other)?;
+        Ok(began.elapsed().as_secs_f64())
+    }
+
+    async fn fill_synced(&mut self, count: usize) -> io::Result<f64> {
+        let began = Instant::now();
+        for _ in 0..count.div_ceil(UNIT) {
+            self.append().await?;
+            self.store.wait_durable(self.store.appended()).await.map_err(io::Error::other)?;
+        }
+        Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// Until nothing is under way any more; what is old goes.
+    async fn settle(&self) -> io::Result<()> {
+        while self.store.stats().checkpoint < self.store.appended() {
+            tokio_real::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        self.store.run_retention(Timestamp(0)).await.map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) -> io::Result<()> {
+        self.store.shutdown().await.map_err(io::Error::other)
+    }
+}
+
+/// One record for each queue, at least as many as one queue needs to look like input: the input of both sides of a
+/// comparison is as cold.
+pub(super) fn records(queues: usize, body_bytes: usize) -> Vec<NewRecord> {
+    let body = Bytes::from(vec![b'x'; body_bytes]);
+    let topics: Vec<Arc<str>> =
+        (0..queues.div_ceil(QUEUES_PER_TOPIC)).map(|topic| Arc::from(format!("topic-{topic}"))).collect();
+    let new = |at: usize| {
+        let queue = at % queues;
+        NewRecord {
+            topic: Arc::clone(&topics[queue / QUEUES_PER_TOPIC]),
+            queue: QueueId(u32::try_from(queue % QUEUES_PER_TOPIC).expect("few queues")),
+            flag: 0,
+            sys_flag: 0,
+            born_at: Timestamp(1),
+            born_host: std::net::SocketAddr::from(([127, 0, 0, 1], 5_000)),
+            store_host: std::net::SocketAddr::from(([127, 0, 0, 1], 10_911)),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: body.clone(),
+            properties: Bytes::new(),
+            tags_code: 0,
+        }
+    };
+    (0..queues.next_multiple_of(UNIT).max(40_000)).map(new).collect()
+}
+
+/// The bare copy: the bytes of a record, the CRC of its body, into a mapping made as the store makes its own.
+struct Bare {
+    segment: Arc<dyn Segment>,
+    record: Vec<u8>,
+    path: std::path::PathBuf,
+}
+
+impl Bare {
+    async fn map(env: &Env, dir: &Path, count: usize, like: &Side) -> io::Result<Bare> {
+        let path = dir.join("bare");
+        let record = vec![b'x'; like.record_bytes()];
+        let segment = env.disk.map(&path, (count * record.len()) as u64, Access::Create).await?;
+        Ok(Bare { segment, record, path })
+    }
+
+    fn unit(&self, at: &mut u64) -> io::Result<()> {
+        let record = self.record.as_slice();
+        self.segment.fill(*at, UNIT * record.len(), &mut |room| {
+            for room in room.chunks_exact_mut(record.len()) {
+                black_box(crc32fast::hash(black_box(&record[..BODY_BYTES])));
+                room.copy_from_slice(black_box(record));
+            }
+        })?;
+        *at += (UNIT * record.len()) as u64;
+        Ok(())
+    }
+
+    async fn copy(self, count: usize) -> io::Result<f64> {
+        let began = Instant::now();
+        let mut at = 0;
+        for _ in 0..count / UNIT {
+            self.unit(&mut at)?;
+        }
+        let took = began.elapsed().as_secs_f64();
+        self.segment.sync(0, at).await?;
+        std::fs::remove_file(&self.path)?;
+        Ok(took)
+    }
+
+    async fn copy_synced(self, count: usize) -> io::Result<f64> {
+        let began = Instant::now();
+        let mut at = 0;
+        for _ in 0..count / UNIT {
+            let from = at;
+            self.unit(&mut at)?;
+            self.segment.sync(from, at - from).await?;
+        }
+        let took = began.elapsed().as_secs_f64();
+        std::fs::remove_file(&self.path)?;
+        Ok(took)
+    }
+}

@@ -1,5 +1,6 @@
 //! What a scenario's file imports.
 
+pub use staticfire::broker::config::Config as BrokerConfig;
 pub use staticfire::broker::config::FlushDiskType::Async as AsyncFlush;
 pub use staticfire::broker::config::FlushDiskType::Sync as SyncFlush;
 

@@ -24,6 +24,7 @@ pub const NO_INVENTION: &str = "O2 what was refused is never visible";
 pub const NO_CORRUPTION: &str = "O3 a message is read as it was sent";
 pub const IN_ORDER: &str =
     "O6 the messages of one key are handled in the order in which they were acknowledged";
+pub const ONLY_FORWARD: &str = "O10 a group's offset goes back only when somebody sets it back";
 pub const ONE_HANDLER: &str = "O11 an ordered queue is handled by one member at a time";
 pub const ATOMIC: &str = "O13 a committed transaction is delivered, and once; no other is";
 

@@ -92,7 +92,7 @@ impl Offsets {
         }
     }
 
-    /// Commits, unless the group is there or further already.
+    /// Commits, unless the group is there or further already: RocketMQ's own brokers let an offset go back.
     pub(super) async fn raise(
         &self,
         shared: &Shared,

@@ -213,6 +213,7 @@ impl Worker {
             to => to,
         };
         match to {
+            Some(to) if self.persisted == Some(to) && shared.env.planted(planted::COMMIT_ONCE) => {}
             Some(to) if self.persisted == Some(to) => self.repeat_commit(to),
             Some(to) => self.start_commit(to),
             None => {}

@@ -53,6 +53,12 @@ pub(super) fn check(root: &Path, findings: &mut Vec<Finding>) {
     let dispatch: Vec<_> = DISPATCH.iter().filter_map(|path| read(path)).collect();
     if let (Some((_, codes)), Some((_, compat)), true) = (codes, compat, dispatch.len() == DISPATCH.len()) {
         compare(&codes, &compat, &dispatch, findings);
+        for row in rows_of(&compat).iter().filter(|row| !row.shown_by.is_empty()) {
+            if !root.join(&row.shown_by).is_file() {
+                let words = format!("{} is shown by {}, which does not exist", row.name, row.shown_by);
+                findings.push(finding(COMPAT, row.line, &words));
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A broker on the real environment, spoken to as a client would.
 
+mod asked;
 mod hostile;
 
 use std::net::SocketAddr;

@@ -291,3 +291,54 @@ fn configuration_is_read_and_changed_but_not_where_files_are() {
         assert_eq!(code(&update("noSuchKey=1").await), ResponseCode::InvalidParameter);
     });
 }
+
+#[test]
+fn operators_are_answered() {
+    run("asked", |env, server| async move {
+        let peer = Peer::new(&env, &server);
+        let registered = peer.register("b", "0", "10.0.0.1:10911", &["orders", "TBW102"], 1).await;
+        assert_eq!(code(&registered), ResponseCode::Success, "{}", registered.header.remark_text());
+        let told = async |asked, fields: &[(&str, &str)], body: &str| {
+            let answer = peer.ask_as(513, asked, fields, Bytes::from(body.to_owned())).await;
+            assert_eq!(code(&answer), ResponseCode::Success, "{asked:?}: {}", answer.header.remark_text());
+            let ext: Vec<String> =
+                answer.header.ext.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("{} {}", ext.join(" "), text(&answer))
+        };
+        let of_b =
+            [("brokerName", "b"), ("brokerAddr", "10.0.0.1:10911"), ("clusterName", "C"), ("brokerId", "0")];
+        let lists = async |asked, fields: &[(&str, &str)], topic: &str| {
+            let list = told(asked, fields, "").await;
+            assert!(list.contains(topic), "{asked:?} does not list {topic}: {list}");
+        };
+
+        // Flag 1: a topic of a unit; flag 2: one that units subscribe to.
+        for (topic, flag) in [("of_unit", 1), ("subscribed", 2)] {
+            let queues = format!(
+                r#"{{"queueDatas":[{{"brokerName":"b","perm":6,"readQueueNums":1,"writeQueueNums":1,"topicSysFlag":{flag}}}]}}"#
+            );
+            told(RequestCode::RegisterTopicInNameServer, &[("topic", topic)], &queues).await;
+        }
+        lists(RequestCode::GetTopicsByCluster, &[("cluster", "C")], "orders").await;
+        lists(RequestCode::GetSystemTopicListFromNameServer, &[], "\"C\"").await;
+        lists(RequestCode::GetUnitTopicList, &[], "of_unit").await;
+        lists(RequestCode::GetHasUnitSubTopicList, &[], "subscribed").await;
+        lists(RequestCode::GetHasUnitSubUnunitTopicList, &[], "subscribed").await;
+
+        told(RequestCode::PutKvConfig, &[("namespace", "N"), ("key", "k"), ("value", "v")], "").await;
+        lists(RequestCode::GetKvListByNamespace, &[("namespace", "N")], "\"k\":\"v\"").await;
+
+        let version = r#"{"counter":2,"stateVersion":0,"timestamp":0}"#;
+        let changed = told(RequestCode::QueryDataVersion, &of_b, version).await;
+        assert!(changed.contains("changed=true"), "{changed}");
+        told(RequestCode::BrokerHeartbeat, &of_b, "").await;
+        let wiped = told(RequestCode::WipeWritePermOfBroker, &[("brokerName", "b")], "").await;
+        assert!(wiped.contains("wipeTopicCount=4"), "{wiped}");
+        let added = told(RequestCode::AddWritePermOfBroker, &[("brokerName", "b")], "").await;
+        assert!(added.contains("addTopicCount=4"), "{added}");
+
+        told(RequestCode::UnregisterBroker, &of_b, "").await;
+        let gone = peer.ask(RequestCode::GetRouteInfoByTopic, &[("topic", "orders")]).await;
+        assert_eq!(code(&gone), ResponseCode::TopicNotExist);
+    });
+}

@@ -21,6 +21,8 @@ use crate::store::planted;
 
 const CHUNK_MIN: usize = 4 * 1024;
 const CHUNK_MAX: usize = 1024 * 1024;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
 
 /// What stands at a position.
 pub(super) enum Step {
@@ -71,11 +73,14 @@ impl Recover {
             if checks {
                 view.verify_body()?;
             }
-            Ok((view.physical.0, view.properties.contains(&0)))
+            let properties_at = at + (view.total - view.properties.len()) as u64;
+            Ok((view.physical.0, has_lost_sector(view.properties, properties_at)))
         });
         Ok(match checked {
-            // The CRC covers the body alone. A broker stores no zero here, a page that was lost is full of them.
-            Ok((_, true)) if checks => Step::Bad("zeros among the properties".to_owned(), Some(total)),
+            // The CRC covers the body alone; where the disk lost a sector, it reads as zeros.
+            Ok((_, true)) if checks => {
+                Step::Bad("a lost sector among the properties".to_owned(), Some(total))
+            }
             Ok((physical, _)) if physical == at => Step::Record(bytes),
             Ok((physical, _)) => {
                 Step::Bad(format!("the record belongs to position {physical:#x}"), Some(total))
@@ -130,10 +135,41 @@ impl Recover {
     }
 }
 
+/// True when some sector's share of `properties`, which begin at position `at`, is nothing but zeros. A single zero is no
+/// damage: Apache's clients may send one in a property's value.
+fn has_lost_sector(properties: &[u8], at: u64) -> bool {
+    let first = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
+    let (first, rest) = properties.split_at(first.min(properties.len()));
+    let mut shares = std::iter::once(first).chain(rest.chunks(SECTOR_BYTES as usize));
+    shares.any(|share| !share.is_empty() && share.iter().all(|byte| *byte == 0))
+}
+
 impl Window {
     fn inside(&self, at: u64, len: usize) -> Option<Bytes> {
         let from = usize::try_from(at.checked_sub(self.chunk_at)?).ok()?;
         let to = from.checked_add(len)?;
         (to <= self.chunk.len()).then(|| self.chunk.slice(from..to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_in_a_property_is_no_damage_and_a_sector_of_zeros_is() {
+        let mut block = vec![b'x'; 1_500];
+        assert!(!has_lost_sector(&block, 700));
+        assert!(!has_lost_sector(&[], 700));
+        block[3] = 0;
+        assert!(!has_lost_sector(&block, 700), "one zero");
+        // The block has bytes 700..2200 of the log: 324 of the first sector, two whole ones, 152 of the last.
+        for share in [0..324, 324..836, 836..1_348, 1_348..1_500] {
+            let mut lost = block.clone();
+            lost[share.clone()].fill(0);
+            assert!(has_lost_sector(&lost, 700), "{share:?} lost");
+            lost[share.start] = b'x';
+            assert!(!has_lost_sector(&lost, 700), "{share:?} but for one byte");
+        }
     }
 }

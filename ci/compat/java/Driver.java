@@ -12,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
@@ -83,6 +84,19 @@ public final class Driver {
                 SendResult sent = producer.send(message(topic, prefix, n));
                 reportSent(id, prefix, n, sent);
             });
+            case "delay" -> {
+                int level = Integer.parseInt(words.get("level"));
+                for (int n = 0; n < count; n++) {
+                    Message delayed = message(topic, prefix, n);
+                    delayed.setDelayTimeLevel(level);
+                    reportSent(id, prefix, n, producer.send(delayed));
+                }
+            }
+            case "rich" -> {
+                for (int n = 0; n < count; n++) {
+                    reportSent(id, prefix, n, producer.send(rich(topic, prefix, n, words.containsKey("nul"))));
+                }
+            }
             case "oneway" -> {
                 for (int n = 0; n < count; n++) {
                     producer.sendOneway(message(topic, prefix, n));
@@ -238,6 +252,30 @@ public final class Driver {
         byte[] body = payload(prefix, n).getBytes(StandardCharsets.UTF_8);
         Message message = new Message(topic, "T" + n % 3, prefix + "-" + n, body);
         message.putUserProperty("seq", Integer.toString(n));
+        return message;
+    }
+
+    /** A message with everything a client can put into a record; bodies are empty of meaning and differ in kind and length. */
+    private static Message rich(String topic, String prefix, int n, boolean nul) {
+        byte[] body = new byte[n % 4 == 0 ? 150_000 : 1 + n * 97 % 3000];
+        new Random(n).nextBytes(body);
+        if (n % 4 == 1) {
+            // Long and monotonous: the client compresses it.
+            body = "abcdefgh".repeat(2000).getBytes(StandardCharsets.UTF_8);
+        }
+        Message message = new Message(topic, n % 3 == 0 ? null : "T\u00e9" + n % 3, null, n, body, n % 2 == 0);
+        message.setKeys(List.of(prefix + "-" + n, "also-" + n));
+        message.setBuyerId("buyer " + n);
+        message.setInstanceId("instance-" + n);
+        message.putUserProperty("text", "\u00e9\u4e2d \ud83d\ude80 \"quoted\" \\ = & %");
+        message.putUserProperty("number", Long.toString(Long.MIN_VALUE + n));
+        message.putUserProperty("fraction", Double.toString(n / 3.0));
+        message.putUserProperty("flag", Boolean.toString(n % 2 == 0));
+        message.putUserProperty("name with blanks", " surrounded ");
+        message.putUserProperty("long", "v".repeat(2000));
+        if (nul) {
+            message.putUserProperty("nul", "a\0b");
+        }
         return message;
     }
 

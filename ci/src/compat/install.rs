@@ -31,8 +31,8 @@ pub(crate) struct Installed {
     pub(crate) go_driver: PathBuf,
     pub(crate) java_4: String,
     pub(crate) java_5: String,
-    /// Apache's own servers, only when asked for.
-    pub(crate) server_jars: Option<PathBuf>,
+    /// Apache's own servers.
+    pub(crate) server_jars: PathBuf,
     sources: PathBuf,
 }
 
@@ -44,12 +44,12 @@ impl Installed {
 }
 
 /// Prepares all drivers from `sources` (`ci/compat`) in `dir` (`target/compat`).
-pub(crate) fn install(sources: &Path, dir: &Path, with_servers: bool) -> Result<Installed, InstallError> {
+pub(crate) fn install(sources: &Path, dir: &Path) -> Result<Installed, InstallError> {
     fs::create_dir_all(dir)?;
     std::thread::scope(|scope| {
         let cpp = scope.spawn(|| wheel(dir));
         let go = scope.spawn(|| go_driver(sources, dir));
-        let java = scope.spawn(|| java(sources, dir, with_servers));
+        let java = scope.spawn(|| java(sources, dir));
         let python = cpp.join().map_err(|_| InstallError::Panicked("the wheel"))??;
         let go_driver = go.join().map_err(|_| InstallError::Panicked("the Go driver"))??;
         let (java_4, java_5, server_jars) = java.join().map_err(|_| InstallError::Panicked("Java"))??;
@@ -87,17 +87,16 @@ fn go_driver(sources: &Path, dir: &Path) -> Result<PathBuf, InstallError> {
     Ok(driver)
 }
 
-type Java = (String, String, Option<PathBuf>);
+type Java = (String, String, PathBuf);
 
-fn java(sources: &Path, dir: &Path, with_servers: bool) -> Result<Java, InstallError> {
+fn java(sources: &Path, dir: &Path) -> Result<Java, InstallError> {
     let driver = sources.join("java/Driver.java");
     let admin = sources.join("java/Admin.java");
     let jars_4 = jars(sources, dir, "client-4")?;
     let java_4 = compile(dir, "classes-4", &jars_4, &[&driver])?;
     let jars_5 = jars(sources, dir, "client-5")?;
     let java_5 = compile(dir, "classes-5", &jars_5, &[&driver, &admin])?;
-    let servers = if with_servers { Some(jars(sources, dir, "server-5")?) } else { None };
-    Ok((java_4, java_5, servers))
+    Ok((java_4, java_5, jars(sources, dir, "server-5")?))
 }
 
 /// Copies the jars a pom names into `dir/name`, once for each text of the pom.

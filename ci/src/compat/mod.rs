@@ -7,6 +7,7 @@
 //!   scenario  sends, consumption, order, batches, broadcasting, restart          } all at the same time,
 //!   settle    retries and dead letters, transactions                            } for all clients
 //!   admin     Apache's mqadmin on what the scenarios left behind
+//!   store     a store written by Apache RocketMQ opens here, and one written here opens there
 //!   record    the rules that judge counts, contents and order, and the edits each rule must refuse
 //! ```
 //!
@@ -23,6 +24,7 @@ mod record;
 mod scenario;
 mod settle;
 mod stage;
+mod store;
 pub(crate) mod target;
 pub(crate) mod wire;
 
@@ -38,6 +40,7 @@ use self::admin::Admin;
 use self::clock::Stopwatch;
 use self::install::{InstallError, Installed, install};
 use self::stage::{CheckError, Checked, Stage};
+use self::store::{Direction, Handover};
 use self::target::{Launch, Target, TargetError};
 
 pub(crate) use self::stage::Client;
@@ -114,7 +117,7 @@ impl fmt::Display for Outcome {
             Err(text) => ("FAIL", text),
         };
         let (who, check, seconds) = (self.who, self.check, self.took.as_secs_f32());
-        write!(f, "{mark} {who:<8} {check:<14} {seconds:>5.1} s  {text}")
+        write!(f, "{mark} {who:<8} {check:<17} {seconds:>5.1} s  {text}")
     }
 }
 
@@ -128,10 +131,10 @@ pub(crate) fn run(options: &Options, progress: &mut (dyn Write + Send)) -> Resul
     }
     fs::create_dir_all(&run_dir)?;
     let sources = options.root.join("ci/compat");
-    let installed = install(&sources, &dir, options.against == Against::Apache)?;
-    let launch = match (options.against, &installed.server_jars) {
-        (Against::Apache, Some(jars)) => Launch::apache(jars, &run_dir.join("home")),
-        _ => Launch::staticfire(&options.binary),
+    let installed = install(&sources, &dir)?;
+    let launch = match options.against {
+        Against::Apache => Launch::apache(&installed.server_jars, &run_dir.join("home")),
+        Against::Staticfire => Launch::staticfire(&options.binary),
     };
     writeln!(progress, "clients are ready after {} s", watch.elapsed().as_secs())?;
     let mut target = Target::start(launch, &run_dir.join("servers"))?;
@@ -147,11 +150,30 @@ pub(crate) fn run(options: &Options, progress: &mut (dyn Write + Send)) -> Resul
     if let (true, Some(client)) = (options.wants("mqadmin"), clients.last()) {
         administrate(&journal, &installed, &mut target, &run_dir, *client, options.against);
     }
+    drop(target);
+    if options.against == Against::Staticfire {
+        hand_over(&journal, options, &installed, &run_dir);
+    }
     let mut outcomes = journal.outcomes.into_inner();
     outcomes.sort_by_key(|outcome| outcome.who);
     let report = Report { outcomes, elapsed: watch.elapsed() };
     fs::write(run_dir.join("report.txt"), report.to_string())?;
     Ok(report)
+}
+
+/// Stores that change hands between Apache RocketMQ and ours, both ways at the same time.
+fn hand_over(journal: &Journal<'_>, options: &Options, installed: &Installed, dir: &Path) {
+    let both = [
+        (Direction::FromApache, "store from apache", "store-from-apache"),
+        (Direction::ToApache, "store to apache", "store-to-apache"),
+    ];
+    std::thread::scope(|scope| {
+        for (direction, check, place) in both {
+            let dir = dir.join(place);
+            let handover = Handover { direction, installed, binary: &options.binary, dir };
+            scope.spawn(move || journal.run(options, "servers", check, || handover.run()));
+        }
+    });
 }
 
 impl Options {

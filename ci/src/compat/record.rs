@@ -85,6 +85,8 @@ pub(crate) enum Fault {
     OutputLacks(String),
     #[error("the output holds `{0}`")]
     OutputHolds(String),
+    #[error("{place}: {what}")]
+    Stored { place: String, what: String },
     #[error("{what} is {is}, due was {due}")]
     Value { what: &'static str, is: i64, due: i64 },
 }

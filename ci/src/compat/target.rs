@@ -8,6 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::clock::{Deadline, nap};
@@ -42,7 +43,7 @@ pub(crate) enum TargetError {
 pub(crate) struct Launch {
     pub(crate) namesrv: Vec<String>,
     pub(crate) broker: Vec<String>,
-    /// Property lines added to the broker's file.
+    /// Property lines for the broker's file; they replace those of the same key.
     pub(crate) properties: Vec<String>,
 }
 
@@ -95,15 +96,19 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Starts both in `dir` and waits until the name server routes to the broker.
+    /// Where the broker keeps everything.
+    pub(crate) fn store(dir: &Path) -> PathBuf {
+        dir.join("store")
+    }
+
+    /// Starts both in `dir`, on a store if there is one, and waits until the name server routes to the broker.
     pub(crate) fn start(launch: Launch, dir: &Path) -> Result<Self, TargetError> {
         fs::create_dir_all(dir.join("home/conf"))?;
         let (names_port, broker_port) = free_ports()?;
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (namesrv, broker) = (loopback(names_port), loopback(broker_port));
         fs::write(dir.join("namesrv.conf"), namesrv_conf(dir, names_port))?;
-        let mut properties = broker_conf(dir, namesrv, broker_port);
-        properties.extend(launch.properties.iter().map(|line| format!("{line}\n")));
+        let properties = overlaid(&broker_conf(dir, namesrv, broker_port), &launch.properties);
         fs::write(dir.join("broker.conf"), properties)?;
         let mut target = Self { namesrv, broker, launch, dir: dir.to_owned(), children: Vec::new() };
         target.start_both()?;
@@ -234,6 +239,14 @@ fn broker_conf(dir: &Path, namesrv: SocketAddr, port: u16) -> String {
     )
 }
 
+/// `conf` with `lines` in it, each instead of the line of its key.
+fn overlaid(conf: &str, lines: &[String]) -> String {
+    let key = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+    let replaced = |line: &str| lines.iter().any(|other| key(other) == key(line));
+    let kept = conf.lines().filter(|line| !replaced(line));
+    kept.chain(lines.iter().map(String::as_str)).map(|line| format!("{line}\n")).collect()
+}
+
 /// A port for the name server, and one for the broker whose neighbours (fast port −2, replication +1) are free too.
 ///
 /// Below the range the kernel draws clients' ports from: a client must not sit on a port while its server restarts.
@@ -241,11 +254,14 @@ fn free_ports() -> Result<(u16, u16), TargetError> {
     const FIRST: u32 = 11_000;
     const LAST: u32 = 31_000;
     const APART: usize = 10;
+    // Pairs already handed out by this process: their servers may not listen yet.
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
     // Two runs on one machine begin their search at different places.
     let begin = FIRST + std::process::id() * 97 % (LAST - FIRST);
     let candidates =
         (begin..LAST).chain(FIRST..begin).step_by(APART).filter_map(|port| u16::try_from(port).ok());
+    let candidates = candidates.skip(TAKEN.fetch_add(100, Ordering::Relaxed));
     let mut free = candidates.filter(|port| [port - 2, *port, port + 1].into_iter().all(is_free));
     free.next().zip(free.next()).ok_or(TargetError::Ports)
 }

@@ -17,7 +17,10 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 const SEND_MESSAGE: u16 = 10;
 const PULL_MESSAGE: u16 = 11;
+const QUERY_MESSAGE: u16 = 12;
+const QUERY_CONSUMER_OFFSET: u16 = 14;
 const UPDATE_AND_CREATE_TOPIC: u16 = 17;
+const VIEW_MESSAGE_BY_ID: u16 = 33;
 const GET_CONSUMER_LIST_BY_GROUP: u16 = 38;
 const GET_ROUTEINFO_BY_TOPIC: u16 = 105;
 const UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: u16 = 200;
@@ -157,6 +160,36 @@ impl Wire {
             "suspendTimeoutMillis": "0", "subscription": "*", "subVersion": "0", "expressionType": "TAG",
         });
         self.ask(PULL_MESSAGE, &fields, &[])
+    }
+
+    /// The record at `position` of the commit log, as a message id leads to it.
+    pub(crate) fn view(&mut self, topic: &str, position: u64) -> Result<Vec<u8>, WireError> {
+        let fields = json!({ "topic": topic, "offset": position.to_string() });
+        Ok(self.must(VIEW_MESSAGE_BY_ID, &fields, &[])?.body)
+    }
+
+    /// At most 64 records of `topic` that carry `key`, back to back; empty when there is none.
+    pub(crate) fn by_key(&mut self, topic: &str, key: &str) -> Result<Vec<u8>, WireError> {
+        let fields = json!({
+            "topic": topic, "key": key, "maxNum": "64", "beginTimestamp": "0",
+            "endTimestamp": i64::MAX.to_string(),
+        });
+        Ok(self.ask(QUERY_MESSAGE, &fields, &[])?.body)
+    }
+
+    /// How far `group` has consumed a queue; `None` when it never said.
+    pub(crate) fn consumed(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue: u32,
+    ) -> Result<Option<i64>, WireError> {
+        let fields = json!({
+            "consumerGroup": group, "topic": topic, "queueId": queue.to_string(),
+            "setZeroIfNotFound": "false",
+        });
+        let answer = self.ask(QUERY_CONSUMER_OFFSET, &fields, &[])?;
+        Ok(if answer.code == 0 { answer.number("offset") } else { None })
     }
 
     fn read(&mut self) -> Result<(Value, Vec<u8>), WireError> {

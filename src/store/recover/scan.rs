@@ -73,13 +73,15 @@ impl Recover {
             if checks {
                 view.verify_body()?;
             }
-            let properties_at = at + (view.total - view.properties.len()) as u64;
-            Ok((view.physical.0, has_lost_sector(view.properties, properties_at)))
+            Ok((view.physical.0, Properties::of(&view, at)))
         });
         Ok(match checked {
-            // The CRC covers the body alone; where the disk lost a sector, it reads as zeros.
-            Ok((_, true)) if checks => {
+            // The CRC covers the body alone.
+            Ok((_, Properties::LostSector)) if checks => {
                 Step::Bad("a lost sector among the properties".to_owned(), Some(total))
+            }
+            Ok((_, Properties::EndInZero)) if checks && self.is_blank(window, at + total as u64).await? => {
+                Step::Bad("its properties end in zeros, and nothing follows".to_owned(), Some(total))
             }
             Ok((physical, _)) if physical == at => Step::Record(bytes),
             Ok((physical, _)) => {
@@ -87,6 +89,11 @@ impl Recover {
             }
             Err(error) => Step::Bad(error.to_string(), Some(total)),
         })
+    }
+
+    async fn is_blank(&mut self, window: &mut Window, at: u64) -> Result<bool, OpenError> {
+        let head = self.peek(window, at, FILLER_BYTES).await?;
+        Ok(head.iter().all(|byte| *byte == 0))
     }
 
     /// The start of the last segment whose first record was stored at or before `time`, by Apache's margin of three
@@ -135,15 +142,6 @@ impl Recover {
     }
 }
 
-/// True when some sector's share of `properties`, which begin at position `at`, is nothing but zeros. A single zero is no
-/// damage: Apache's clients may send one in a property's value.
-fn has_lost_sector(properties: &[u8], at: u64) -> bool {
-    let first = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
-    let (first, rest) = properties.split_at(first.min(properties.len()));
-    let mut shares = std::iter::once(first).chain(rest.chunks(SECTOR_BYTES as usize));
-    shares.any(|share| !share.is_empty() && share.iter().all(|byte| *byte == 0))
-}
-
 impl Window {
     fn inside(&self, at: u64, len: usize) -> Option<Bytes> {
         let from = usize::try_from(at.checked_sub(self.chunk_at)?).ok()?;
@@ -152,24 +150,64 @@ impl Window {
     }
 }
 
+/// What a record's properties look like, which no CRC covers. Zeros alone are no damage: a client of Apache RocketMQ may
+/// send one in a property's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Properties {
+    Whole,
+    /// Some sector's share of them is nothing but zeros: the disk did not write that sector.
+    LostSector,
+    /// A process that was killed while it copied the record leaves zeros from there on, and nothing behind the record.
+    EndInZero,
+}
+
+impl Properties {
+    /// Of a record at position `at`.
+    fn of(view: &RecordView<'_>, at: u64) -> Properties {
+        Properties::classify(view.properties, at + (view.total - view.properties.len()) as u64)
+    }
+
+    /// Of a block at position `at`.
+    fn classify(block: &[u8], at: u64) -> Properties {
+        if !block.contains(&0) {
+            return Properties::Whole;
+        }
+        let first = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
+        let (first, rest) = block.split_at(first.min(block.len()));
+        let mut shares = std::iter::once(first).chain(rest.chunks(SECTOR_BYTES as usize));
+        if shares.any(|share| !share.is_empty() && share.iter().all(|byte| *byte == 0)) {
+            Properties::LostSector
+        } else if block.last() == Some(&0) {
+            Properties::EndInZero
+        } else {
+            Properties::Whole
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_zero_in_a_property_is_no_damage_and_a_sector_of_zeros_is() {
-        let mut block = vec![b'x'; 1_500];
-        assert!(!has_lost_sector(&block, 700));
-        assert!(!has_lost_sector(&[], 700));
-        block[3] = 0;
-        assert!(!has_lost_sector(&block, 700), "one zero");
-        // The block has bytes 700..2200 of the log: 324 of the first sector, two whole ones, 152 of the last.
-        for share in [0..324, 324..836, 836..1_348, 1_348..1_500] {
-            let mut lost = block.clone();
-            lost[share.clone()].fill(0);
-            assert!(has_lost_sector(&lost, 700), "{share:?} lost");
-            lost[share.start] = b'x';
-            assert!(!has_lost_sector(&lost, 700), "{share:?} but for one byte");
+    fn zeros_in_properties_are_damage_where_a_sector_or_the_end_is_missing() {
+        let block = vec![b'x'; 1_500];
+        let with_zeros = |zeros: std::ops::Range<usize>| {
+            let mut block = block.clone();
+            block[zeros].fill(0);
+            // It has bytes 700..2200 of the log: 324 of the first sector, two whole ones, 152 of the last.
+            Properties::classify(&block, 700)
+        };
+        assert_eq!(with_zeros(0..0), Properties::Whole);
+        assert_eq!(Properties::classify(&[], 700), Properties::Whole);
+        assert_eq!(with_zeros(3..4), Properties::Whole, "a zero that was sent");
+        for lost in [0..324, 324..836, 836..1_348, 1_348..1_500] {
+            assert_eq!(with_zeros(lost.clone()), Properties::LostSector, "{lost:?}");
         }
+        for all_but_one in [0..323, 325..836, 836..1_347] {
+            assert_eq!(with_zeros(all_but_one.clone()), Properties::Whole, "{all_but_one:?}");
+        }
+        assert_eq!(with_zeros(1_400..1_500), Properties::EndInZero);
+        assert_eq!(with_zeros(1_499..1_500), Properties::EndInZero);
     }
 }

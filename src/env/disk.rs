@@ -47,6 +47,9 @@ pub trait Disk: Send + Sync {
     /// Takes the exclusive lock file at `path`, created if missing. `WouldBlock` when another process holds it. Released
     /// when dropped and when the process ends, however it ends.
     fn lock<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<Box<dyn DirLock>>>;
+
+    /// As [`Disk::lock`], for one who must not write: `None` when there is no such file, so that nobody can hold it.
+    fn lock_if_there<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<Option<Box<dyn DirLock>>>>;
 }
 
 /// How a file is opened.

@@ -70,10 +70,12 @@ fn twenty_digits(number: u64) -> String {
     format!("{number:020}")
 }
 
-/// The number that a file of the log or of a queue is named by; `None` for any other name.
+/// The number that a file of the log or of a queue is named by, at most `i64::MAX` less the largest file; `None` for
+/// any other name.
 pub(super) fn number_of(name: &str) -> Option<u64> {
+    const MAX: u64 = i64::MAX as u64 - (1 << 32);
     let digits = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { name.parse().ok() } else { None }
+    if digits { name.parse().ok().filter(|number| *number <= MAX) } else { None }
 }
 
 /// True for a name that cannot lead out of the directory it is in.

@@ -26,6 +26,7 @@ mod core;
 mod error;
 mod flush;
 mod front;
+pub mod inspect;
 mod layout;
 mod log;
 mod open_files;
@@ -34,6 +35,7 @@ mod prepare;
 mod queues;
 mod read;
 mod recover;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -24,7 +24,6 @@
 mod cut;
 mod queue_ends;
 mod replay;
-mod scan;
 
 use std::io;
 use std::sync::Arc;
@@ -44,6 +43,9 @@ use super::layout::number_of;
 use super::log::Log;
 use super::open_files::OpenFiles;
 use super::queues::Queues;
+use super::scan::LogFiles;
+use super::scan::Step;
+use super::scan::Window;
 use crate::base::PhysicalOffset;
 use crate::base::Timestamp;
 use crate::env::Access;
@@ -67,14 +69,35 @@ pub(super) struct Recover {
 
 /// What to replay.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
-    from: u64,
+pub(super) struct Plan {
+    pub(super) from: u64,
     /// Nothing was ever written at or above it.
-    limit: u64,
+    pub(super) limit: u64,
     /// What the checkpoint counted.
-    queues: u64,
+    pub(super) queues: u64,
     /// The checkpoint is ours: everything below `from` is durable.
-    trusted: bool,
+    pub(super) trusted: bool,
+}
+
+impl Plan {
+    /// What `found` lets a start do with the log in `log`.
+    pub(super) async fn of(found: Found, log: LogFiles<'_>, window: &mut Window) -> Result<Plan, OpenError> {
+        let first = log.segments.first().copied().unwrap_or(0);
+        let files_end = log.end();
+        Ok(match found {
+            Found::Ours(checkpoint) => {
+                let from = checkpoint.position.max(first);
+                Plan { from, limit: checkpoint.limit, queues: checkpoint.queues, trusted: true }
+            }
+            Found::Times(time, position) => {
+                let position = position.unwrap_or(u64::MAX);
+                let ours = position - position % log.segment_bytes;
+                let from = log.segment_before(window, time).await?.min(ours).max(first);
+                Plan { from, limit: files_end, queues: 0, trusted: false }
+            }
+            Found::Nothing => Plan { from: first, limit: files_end, queues: 0, trusted: false },
+        })
+    }
 }
 
 impl Recover {
@@ -155,29 +178,37 @@ impl Recover {
     async fn plan(&mut self) -> Result<Plan, OpenError> {
         let path = self.layout.checkpoint();
         let found = Checkpoint::load(&self.env, &self.layout).await.map_err(OpenError::io("read", &path))?;
-        let first = self.segments.first().copied().unwrap_or(0);
-        let files_end = self.segments.last().map_or(0, |last| last + self.config.segment_bytes);
-        match found {
-            Found::Ours(checkpoint) => {
-                if checkpoint.position > files_end {
-                    return Err(OpenError::LogMissing {
-                        root: self.layout.root.clone(),
-                        checkpoint: PhysicalOffset(checkpoint.position),
-                        end: PhysicalOffset(files_end),
-                    });
-                }
-                self.last_store_at = checkpoint.store_at;
-                let from = checkpoint.position.max(first);
-                Ok(Plan { from, limit: checkpoint.limit, queues: checkpoint.queues, trusted: true })
+        let files_end = self.log_files().end();
+        if let Found::Ours(checkpoint) = found {
+            if checkpoint.position > files_end {
+                return Err(OpenError::LogMissing {
+                    root: self.layout.root.clone(),
+                    checkpoint: PhysicalOffset(checkpoint.position),
+                    end: PhysicalOffset(files_end),
+                });
             }
-            Found::Times(time, position) => {
-                let position = position.unwrap_or(u64::MAX);
-                let ours = position - position % self.config.segment_bytes;
-                let from = self.segment_before(time).await?.min(ours).max(first);
-                Ok(Plan { from, limit: files_end, queues: 0, trusted: false })
-            }
-            Found::Nothing => Ok(Plan { from: first, limit: files_end, queues: 0, trusted: false }),
+            self.last_store_at = checkpoint.store_at;
         }
+        let mut window = Window::default();
+        let plan = Plan::of(found, self.log_files(), &mut window).await;
+        self.report.read_bytes += window.read_bytes;
+        plan
+    }
+
+    fn log_files(&self) -> LogFiles<'_> {
+        LogFiles {
+            env: &self.env,
+            layout: &self.layout,
+            segment_bytes: self.config.segment_bytes,
+            segments: &self.segments,
+            record_bytes_max: u64::MAX,
+        }
+    }
+
+    async fn step(&mut self, window: &mut Window, at: u64) -> Result<Step, OpenError> {
+        let step = self.log_files().step(window, at).await;
+        self.report.read_bytes += std::mem::take(&mut window.read_bytes);
+        step
     }
 
     async fn save_checkpoint(&mut self, plan: Plan, end: u64) -> Result<u64, OpenError> {

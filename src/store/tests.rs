@@ -20,26 +20,26 @@ use crate::protocol::record::tags_code;
 
 /// A fresh directory of this test process, by purpose.
 #[expect(clippy::disallowed_methods, reason = "prepares the directory that a test works in")]
-fn scratch(purpose: &str) -> PathBuf {
+pub(super) fn scratch(purpose: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("staticfire-store-{}-{purpose}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     dir
 }
 
 #[expect(clippy::disallowed_methods, reason = "removes the directory that a test worked in")]
-fn remove(dir: &Path) {
+pub(super) fn remove(dir: &Path) {
     let _ = std::fs::remove_dir_all(dir);
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio_real::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn env() -> Env {
+pub(super) fn env() -> Env {
     crate::env::real::env_with_seed(1)
 }
 
-fn record(topic: &str, queue: u32, body: impl Into<Bytes>) -> NewRecord {
+pub(super) fn record(topic: &str, queue: u32, body: impl Into<Bytes>) -> NewRecord {
     let properties = Bytes::from_static(b"TAGS\x01TagA\x02");
     NewRecord {
         topic: Arc::from(topic),
@@ -57,14 +57,14 @@ fn record(topic: &str, queue: u32, body: impl Into<Bytes>) -> NewRecord {
     }
 }
 
-fn sized(topic: &str, queue: u32, n: u64, bytes: usize) -> NewRecord {
+pub(super) fn sized(topic: &str, queue: u32, n: u64, bytes: usize) -> NewRecord {
     let mut body = n.to_be_bytes().to_vec();
     body.resize(bytes.max(8), n as u8);
     record(topic, queue, body)
 }
 
 /// Appends, waiting whenever the log makes room.
-async fn append(store: &Store, unit: &[NewRecord]) -> Vec<Appended> {
+pub(super) async fn append(store: &Store, unit: &[NewRecord]) -> Vec<Appended> {
     let mut out = Vec::new();
     loop {
         match store.append(unit, &mut out) {
@@ -96,7 +96,7 @@ async fn bodies(store: &Store, topic: &str, queue: u32) -> Vec<Bytes> {
     out
 }
 
-async fn open(config: &Config) -> (Arc<Store>, Recovery) {
+pub(super) async fn open(config: &Config) -> (Arc<Store>, Recovery) {
     Store::open(&env(), config.clone()).await.unwrap()
 }
 

@@ -28,6 +28,68 @@ pub(crate) enum Command {
     Broker(Broker),
     /// Stop the servers of this machine and user (also as `mqshutdown`)
     Shutdown(Shutdown),
+    /// Look at the files of a store that no broker runs, or mend them
+    #[command(subcommand)]
+    Store(Store),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Read everything and say what is there, what is damaged, and what a start would do (exit code 0 whole, 1 damaged,
+    /// 2 could not look). Changes nothing
+    Check(Check),
+    /// Print records, or units of queue files. Changes nothing
+    Dump(Dump),
+}
+
+/// The directory, and what cannot be seen from its files.
+#[derive(Debug, Args)]
+pub(crate) struct StoreDir {
+    /// The store's directory (storePathRootDir)
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Bytes of a commit-log segment (mappedFileSizeCommitLog) [default: by the files]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Bytes of a queue file (mappedFileSizeConsumeQueue) [default: by the files]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) queue_file_bytes: Option<u64>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) store: StoreDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    pub(crate) store: StoreDir,
+    /// Only this topic
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Option<String>,
+    /// Only this queue of the topic; --from and --to are offsets in it then
+    #[arg(long, value_name = "ID", requires = "topic")]
+    pub(crate) queue: Option<u32>,
+    /// From this position of the log, or offset of the queue, on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Up to, and without, this position or offset
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    pub(crate) to: u64,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    pub(crate) limit: u64,
+    /// Print bodies as well
+    #[arg(long)]
+    pub(crate) body: bool,
+    /// Units of queue files instead of records
+    #[arg(long, conflicts_with = "body")]
+    pub(crate) units: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! Why a command could not be done: the cause with what was measured, and the next step.
 //!
-//! Every failure ends the process with exit code 1 (a malformed command line with 2).
+//! Every failure ends the process with exit code 1 (a malformed command line with 2), but for the tools of a store, whose
+//! 1 means damage: what kept them from looking is 2.
 
 use std::error::Error;
 use std::io;
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use staticfire::broker::config::ConfigError;
 use staticfire::env::Env;
+use staticfire::store::OpenError;
+use staticfire::store::inspect::InspectError;
 
 use crate::args::Role;
 use crate::proc;
@@ -48,9 +51,18 @@ pub(crate) enum Failure {
     StillRunning { pid: u32, seconds: u64 },
     #[error("cannot signal process {pid}: {error}")]
     Signal { pid: u32, error: io::Error },
+    #[error("{error}")]
+    Store { dir: PathBuf, error: InspectError },
 }
 
 impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Store { .. } => 2,
+            _ => 1,
+        }
+    }
+
     /// What the reader can do about it.
     pub(crate) fn next_step(&self) -> Option<String> {
         let step = match self {
@@ -79,6 +91,7 @@ impl Failure {
             Failure::StillRunning { pid, .. } => {
                 format!("wait, or `kill -9 {pid}`: what was acknowledged from the disk is kept")
             }
+            Failure::Store { dir, error } => return store_step(dir, error),
             _ => return None,
         };
         Some(step)
@@ -106,6 +119,26 @@ impl Failure {
             _ => Failure::Start { what, cause },
         }
     }
+}
+
+fn store_step(dir: &Path, error: &InspectError) -> Option<String> {
+    let step = match error {
+        InspectError::NoStore { .. } => {
+            let broker = dir.join("broker");
+            format!(
+                "name the directory of storePathRootDir; below `staticfire dev` it is {}",
+                broker.display()
+            )
+        }
+        InspectError::Open(OpenError::Locked { .. }) => {
+            let dir = dir.display();
+            format!("stop it (`staticfire shutdown broker --data {dir}`), or look at a copy of the directory")
+        }
+        InspectError::Size { .. } => "leave the option away: the files say their size".to_owned(),
+        InspectError::NoSuchPosition { first, .. } => format!("begin at {first}"),
+        InspectError::Open(_) => return None,
+    };
+    Some(step)
 }
 
 /// An error and its sources, each once: many repeat what they wrap.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! argv ─▶ args ─▶ dev | namesrv | broker | shutdown ─▶ env::real ─▶ NameServer, Broker ─▶ boot line ─▶ signal ─▶ stop
+//!              └▶ store check | dump ─▶ the files of a store that no broker runs ─▶ exit code
 //! ```
 //!
 //! The roles are libraries that take an [`Env`](staticfire::env::Env); what is here is what a process adds to them:
@@ -40,6 +41,8 @@ mod say;
 mod shutdown;
 #[cfg(not(madsim))]
 mod signals;
+#[cfg(not(madsim))]
+mod store;
 
 use std::process::ExitCode;
 
@@ -59,16 +62,16 @@ fn main() -> ExitCode {
     let arguments = args::parse();
     let done = logging::start(arguments.log.as_deref()).and_then(|()| run(arguments.command));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             say::failure(&failure);
-            ExitCode::FAILURE
+            ExitCode::from(failure.exit_code())
         }
     }
 }
 
 #[cfg(not(madsim))]
-fn run(command: args::Command) -> Result<(), failure::Failure> {
+fn run(command: args::Command) -> Result<ExitCode, failure::Failure> {
     let runtime = tokio_real::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -76,10 +79,13 @@ fn run(command: args::Command) -> Result<(), failure::Failure> {
     let done = runtime.block_on(async {
         let env = staticfire::env::real::env();
         match command {
-            args::Command::Dev(options) => dev::run(&env, options).await,
-            args::Command::Namesrv(options) => namesrv::run(&env, options).await,
-            args::Command::Broker(options) => broker::run(&env, options).await,
-            args::Command::Shutdown(options) => shutdown::run(&env, options).await,
+            args::Command::Dev(options) => dev::run(&env, options).await.map(|()| ExitCode::SUCCESS),
+            args::Command::Namesrv(options) => namesrv::run(&env, options).await.map(|()| ExitCode::SUCCESS),
+            args::Command::Broker(options) => broker::run(&env, options).await.map(|()| ExitCode::SUCCESS),
+            args::Command::Store(what) => store::run(&env, what).await,
+            args::Command::Shutdown(options) => {
+                shutdown::run(&env, options).await.map(|()| ExitCode::SUCCESS)
+            }
         }
     });
     // A blocking call that is still under way (a resolver, say) is not worth waiting for.

@@ -2,7 +2,7 @@
 //!
 //! A closed output is not an error of a server: it goes on serving.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{BufWriter, Stdout, Write, stderr, stdout};
 
 use crate::failure::Failure;
 
@@ -13,6 +13,22 @@ pub(crate) fn line(text: &str) {
 
 pub(crate) fn json(value: &serde_json::Value) {
     line(&format!("{value:#}"));
+}
+
+/// Many lines of output, gathered. A reader that has gone (`| head`) ends the work instead of failing it.
+pub(crate) struct Lines {
+    out: BufWriter<Stdout>,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Lines {
+        Lines { out: BufWriter::with_capacity(64 << 10, stdout()) }
+    }
+
+    /// False once nobody reads.
+    pub(crate) fn line(&mut self, text: &str) -> bool {
+        writeln!(self.out, "{text}").is_ok()
+    }
 }
 
 pub(crate) fn warning(text: &str) {

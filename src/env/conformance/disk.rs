@@ -31,6 +31,7 @@ cases! {
     "a directory can be synced" => sync_dir,
     "the space that is available is part of the whole" => space,
     "a lock is exclusive until it is dropped" => lock,
+    "a lock taken only if it is there leaves no trace, and excludes as any other" => lock_if_there,
 }
 
 async fn open(ground: &Ground, rule: &str, name: &str, access: Access) -> Arc<dyn File> {
@@ -243,5 +244,21 @@ async fn lock(ground: Ground, rule: &'static str) {
     }
     drop(held);
     drop(must(rule, ground.env.disk.lock(&path).await));
+    must(rule, ground.env.disk.lock(&path).await);
+}
+
+async fn lock_if_there(ground: Ground, rule: &'static str) {
+    let path = ground.path("lock");
+    assert!(must(rule, ground.env.disk.lock_if_there(&path).await).is_none(), "{rule}");
+    assert_eq!(opened(&ground, &path, Access::Read).await, Some(ErrorKind::NotFound), "{rule}: it was made");
+    let held = must(rule, ground.env.disk.lock(&path).await);
+    assert_eq!(kind(ground.env.disk.lock_if_there(&path).await), Some(ErrorKind::WouldBlock), "{rule}");
+    drop(held);
+    let before = content(&ground, rule, "lock").await;
+    let held = must(rule, ground.env.disk.lock_if_there(&path).await);
+    assert!(held.is_some(), "{rule}");
+    assert_eq!(content(&ground, rule, "lock").await, before, "{rule}: it was written");
+    assert_eq!(kind(ground.env.disk.lock(&path).await), Some(ErrorKind::WouldBlock), "{rule}");
+    drop(held);
     must(rule, ground.env.disk.lock(&path).await);
 }

@@ -74,6 +74,18 @@ impl Disk for RealDisk {
     fn lock<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<Box<dyn DirLock>>> {
         on(path, "lock", lock)
     }
+
+    fn lock_if_there<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<Option<Box<dyn DirLock>>>> {
+        on(path, "lock", |path| {
+            let file = match fs::File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            hold(&file)?;
+            Ok(Some(Box::new(RealLock { _file: file }) as Box<dyn DirLock>))
+        })
+    }
 }
 
 /// Runs `call` on the blocking pool and names `path` in its error.
@@ -109,21 +121,26 @@ fn list(dir: &Path) -> io::Result<Vec<DirEntry>> {
 /// The holder's process id stands in the file, so that the one who comes too late can say who was first.
 fn lock(path: &Path) -> io::Result<Box<dyn DirLock>> {
     let mut file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            let read = (&mut file).take(20).read_to_string(&mut holder);
-            let cause = match holder.trim() {
-                pid if read.is_ok() && pid.parse::<u32>().is_ok() => format!("held by process {pid}"),
-                _ => "held by another process".to_owned(),
-            };
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, cause));
-        }
-        Err(error) => return Err(error.into()),
-    }
+    hold(&file)?;
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())?;
     Ok(Box::new(RealLock { _file: file }))
+}
+
+/// Locks an open file, or says which process has.
+fn hold(file: &fs::File) -> io::Result<()> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            let read = file.take(20).read_to_string(&mut holder);
+            let cause = match holder.trim() {
+                pid if read.is_ok() && pid.parse::<u32>().is_ok() => format!("held by process {pid}"),
+                _ => "held by another process".to_owned(),
+            };
+            Err(io::Error::new(io::ErrorKind::WouldBlock, cause))
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -351,6 +351,16 @@ impl Disk for SimDisk {
             Ok(Box::new(SimLock { file, path }) as Box<dyn DirLock>)
         })
     }
+
+    fn lock_if_there<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<Option<Box<dyn DirLock>>>> {
+        Box::pin(async move {
+            match self.open(path, Access::Read).await {
+                Ok(_) => self.lock(path).await.map(Some),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
 }
 
 struct SimLock {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::Plan;
 use super::Recover;
-use super::scan::Step;
-use super::scan::Window;
 use crate::base::FastSet;
 use crate::protocol::record::RecordView;
 use crate::store::OpenError;
+use crate::store::scan::Step;
+use crate::store::scan::Window;
 use crate::store::unit::Unit;
 use crate::store::unit::due_time;
 

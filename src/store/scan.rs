@@ -1,4 +1,5 @@
-//! Reading the log's files from front to end, in chunks, one entry at a time.
+//! Reading the log's files from front to end, in chunks, one entry at a time: for recovery, and for a store that is
+//! looked at without being opened.
 //!
 //! Through plain files, not through mappings: recovery clears bytes it has read, and what a mapping has handed out is
 //! never written again.
@@ -7,18 +8,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Recover;
+use super::OpenError;
+use super::layout::Layout;
+use super::planted;
+use super::unit::UNIT_BYTES;
 use crate::base::Timestamp;
 use crate::env::Access;
+use crate::env::Env;
 use crate::env::File;
 use crate::protocol::record;
 use crate::protocol::record::Entry;
 use crate::protocol::record::FILLER_BYTES;
 use crate::protocol::record::RECORD_BYTES_MIN;
 use crate::protocol::record::RecordView;
-use crate::store::OpenError;
-use crate::store::planted;
 
+/// The position of a unit in its queue is a positive i8 of Java's.
+const QUEUE_OFFSET_MAX: u64 = i64::MAX as u64 / UNIT_BYTES as u64;
 const CHUNK_MIN: usize = 4 * 1024;
 const CHUNK_MAX: usize = 1024 * 1024;
 /// What a disk writes whole or not at all.
@@ -41,11 +46,30 @@ pub(super) struct Window {
     chunk: Bytes,
     chunk_at: u64,
     chunk_len: usize,
+    /// Bytes read from files so far.
+    pub(super) read_bytes: u64,
 }
 
-impl Recover {
-    pub(super) async fn step(&mut self, window: &mut Window, at: u64) -> Result<Step, OpenError> {
-        let segment_bytes = self.config.segment_bytes;
+/// The files of a log.
+#[derive(Clone, Copy)]
+pub(super) struct LogFiles<'a> {
+    pub(super) env: &'a Env,
+    pub(super) layout: &'a Layout,
+    pub(super) segment_bytes: u64,
+    /// Starts of the segments there are, ascending.
+    pub(super) segments: &'a [u64],
+    /// A larger record is taken for a damaged one: what is held in memory at a time.
+    pub(super) record_bytes_max: u64,
+}
+
+impl LogFiles<'_> {
+    /// The position behind the last segment.
+    pub(super) fn end(&self) -> u64 {
+        self.segments.last().map_or(0, |last| last + self.segment_bytes)
+    }
+
+    pub(super) async fn step(&self, window: &mut Window, at: u64) -> Result<Step, OpenError> {
+        let segment_bytes = self.segment_bytes;
         let start = at - at % segment_bytes;
         if self.segments.binary_search(&start).is_err() {
             return Ok(Step::Blank);
@@ -67,58 +91,67 @@ impl Recover {
         if total as u64 + FILLER_BYTES as u64 > room {
             return Ok(Step::Bad(format!("a record of {total} bytes where {room} are left"), None));
         }
+        if total as u64 > self.record_bytes_max {
+            let max = self.record_bytes_max;
+            return Ok(Step::Bad(format!("a record of {total} bytes; at most {max} are believed"), None));
+        }
         let bytes = self.peek(window, at, total).await?;
         let checks = !self.env.planted(planted::RECOVERY_SKIPS_CRC);
         let checked = RecordView::decode(&bytes).and_then(|view| {
             if checks {
                 view.verify_body()?;
             }
-            Ok((view.physical.0, Properties::of(&view, at)))
+            Ok((view.physical.0, view.queue_offset.0, Properties::of(&view, at)))
         });
         Ok(match checked {
             // The CRC covers the body alone.
-            Ok((_, Properties::LostSector)) if checks => {
+            Ok((_, _, Properties::LostSector)) if checks => {
                 Step::Bad("a lost sector among the properties".to_owned(), Some(total))
             }
-            Ok((_, Properties::EndInZero)) if checks && self.is_blank(window, at + total as u64).await? => {
+            Ok((_, _, Properties::EndInZero))
+                if checks && self.is_blank(window, at + total as u64).await? =>
+            {
                 Step::Bad("its properties end in zeros, and nothing follows".to_owned(), Some(total))
             }
-            Ok((physical, _)) if physical == at => Step::Record(bytes),
-            Ok((physical, _)) => {
+            Ok((_, offset, _)) if offset > QUEUE_OFFSET_MAX => {
+                Step::Bad(format!("no queue has an offset {offset:#x}"), Some(total))
+            }
+            Ok((physical, ..)) if physical == at => Step::Record(bytes),
+            Ok((physical, ..)) => {
                 Step::Bad(format!("the record belongs to position {physical:#x}"), Some(total))
             }
             Err(error) => Step::Bad(error.to_string(), Some(total)),
         })
     }
 
-    async fn is_blank(&mut self, window: &mut Window, at: u64) -> Result<bool, OpenError> {
+    async fn is_blank(&self, window: &mut Window, at: u64) -> Result<bool, OpenError> {
         let head = self.peek(window, at, FILLER_BYTES).await?;
         Ok(head.iter().all(|byte| *byte == 0))
     }
 
     /// The start of the last segment whose first record was stored at or before `time`, by Apache's margin of three
     /// seconds; the first segment if none was.
-    pub(super) async fn segment_before(&mut self, time: i64) -> Result<u64, OpenError> {
-        let mut window = Window::default();
-        for start in self.segments.clone().into_iter().rev() {
-            if self.store_time_at(&mut window, start).await?.is_some_and(|at| at.0 <= time - 3_000) {
-                return Ok(start);
+    pub(super) async fn segment_before(&self, window: &mut Window, time: i64) -> Result<u64, OpenError> {
+        for start in self.segments.iter().rev() {
+            let stored = self.store_time_at(window, *start).await?;
+            if stored.is_some_and(|at| at.0 <= time.saturating_sub(3_000)) {
+                return Ok(*start);
             }
         }
         Ok(self.segments.first().copied().unwrap_or(0))
     }
 
-    async fn store_time_at(&mut self, window: &mut Window, at: u64) -> Result<Option<Timestamp>, OpenError> {
+    async fn store_time_at(&self, window: &mut Window, at: u64) -> Result<Option<Timestamp>, OpenError> {
         let head = self.peek(window, at, RECORD_BYTES_MIN).await?;
         Ok(record::peek_store_time(&head).ok())
     }
 
     /// `len` bytes from `at` on, fewer at the end of a short file. Must not cross a segment's end.
-    async fn peek(&mut self, window: &mut Window, at: u64, len: usize) -> Result<Bytes, OpenError> {
+    async fn peek(&self, window: &mut Window, at: u64, len: usize) -> Result<Bytes, OpenError> {
         if let Some(inside) = window.inside(at, len) {
             return Ok(inside);
         }
-        let segment_bytes = self.config.segment_bytes;
+        let segment_bytes = self.segment_bytes;
         let start = at - at % segment_bytes;
         let path = self.layout.segment(start);
         let file = match &window.file {
@@ -134,7 +167,7 @@ impl Recover {
         let room = usize::try_from(segment_bytes - at % segment_bytes).unwrap_or(usize::MAX);
         let wanted = window.chunk_len.max(len).min(room);
         let chunk = file.read_at(at % segment_bytes, wanted).await.map_err(OpenError::io("read", &path))?;
-        self.report.read_bytes += chunk.len() as u64;
+        window.read_bytes += chunk.len() as u64;
         let inside = chunk.slice(..len.min(chunk.len()));
         window.chunk = chunk;
         window.chunk_at = at;

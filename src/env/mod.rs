@@ -67,6 +67,17 @@ impl Env {
         Task::new(self.tasks.spawn(name, Box::pin(future)))
     }
 
+    /// The result of `work`, which only computes, made where it holds up no task. `None` when the process ends first.
+    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let work = move || {
+            // Nobody waits for it any more: then nobody misses it.
+            let _ = tell.send(work());
+        };
+        self.tasks.aside(Box::new(work)).await;
+        told.await.ok()
+    }
+
     /// An independent stream of randomness for `label`: drawing from one never shifts another.
     pub fn rng(&self, label: &str) -> ChaCha8Rng {
         self.hooks.rng(label)

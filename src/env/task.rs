@@ -4,6 +4,10 @@ use super::BoxFuture;
 
 pub trait Spawn: Send + Sync {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Box<dyn TaskHandle>;
+
+    /// Runs work that only computes where it holds up no task: on a thread of its own in production, at once in
+    /// simulation. It runs to its end also when the future is dropped.
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 }
 
 pub trait TaskHandle: Send + Sync {

@@ -25,6 +25,10 @@ impl Spawn for SimTasks {
         }
         Box::new(SimTask(self.life.spawn(name, future)))
     }
+
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { work() })
+    }
 }
 
 impl Life {

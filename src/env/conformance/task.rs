@@ -10,6 +10,7 @@ cases! {
     "a detached task runs on" => detached_runs_on,
     "dropping a task that has ended harms nobody" => drop_after_end,
     "tasks that take turns both go on" => turns_are_fair,
+    "work done aside gives its result" => aside_tells,
 }
 
 async fn runs(ground: Ground, rule: &'static str) {
@@ -18,6 +19,11 @@ async fn runs(ground: Ground, rule: &'static str) {
         let _ = send.send(7);
     });
     assert_eq!(ground.soon(rule, receive).await, Ok(7), "{rule}");
+}
+
+async fn aside_tells(ground: Ground, rule: &'static str) {
+    let sum = ground.env.aside(|| (1..=100u32).sum::<u32>());
+    assert_eq!(ground.soon(rule, sum).await, Some(5_050), "{rule}");
 }
 
 async fn drop_aborts(ground: Ground, rule: &'static str) {

@@ -17,6 +17,17 @@ impl Spawn for RealTasks {
         tracing::trace!(task = name, id = %abort.id(), "task started");
         Box::new(RealTask { abort })
     }
+
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let work = tokio_real::task::spawn_blocking(work);
+        Box::pin(async move {
+            match work.await {
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime ends, and with it whoever waits here.
+                _ => {}
+            }
+        })
+    }
 }
 
 impl TaskHandle for RealTask {

@@ -14,6 +14,8 @@ mod store_crash;
 #[cfg(all(test, madsim))]
 mod store_faults;
 #[cfg(all(test, madsim))]
+mod store_index;
+#[cfg(all(test, madsim))]
 mod swarm;
 #[cfg(all(test, madsim))]
 mod workload;

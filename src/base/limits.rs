@@ -16,6 +16,11 @@ pub const GROUP_BYTES_MAX: usize = 120;
 pub const PULL_MESSAGES_MAX: usize = 32;
 /// Most bytes one pull returns beyond its first message (`maxTransferBytesOnMessageInMemory`).
 pub const PULL_BYTES_MAX: usize = 256 * 1024;
+/// Most messages a look-up by key returns (`maxMsgsNumBatch`).
+pub const QUERY_MESSAGES_MAX: usize = 64;
+/// Most bytes a look-up by key returns beyond its first message: an answer is one frame. RocketMQ sets no limit.
+pub const QUERY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+const _: () = assert!(QUERY_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () =
     assert!(BODY_BYTES_MAX + PROPERTIES_BYTES_MAX + SYSTEM_TOPIC_BYTES_MAX + 1024 < FRAME_BYTES_MAX);

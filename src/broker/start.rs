@@ -185,6 +185,9 @@ fn store_config(config: &Config) -> store::Config {
                 .map(|hours| hours.saturating_mul(3_600_000)),
             keep_bytes: None,
         },
+        index: config
+            .message_index
+            .then_some(store::IndexShape { slots: config.index_slots, entries: config.index_entries }),
         ..store::Config::new(&config.store_path_root)
     }
 }

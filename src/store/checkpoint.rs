@@ -8,7 +8,9 @@
 //!   80 u8 limit: nothing was ever written at or above it
 //!   88 u8 queues that have files
 //!   96 u4 CRC-32 of bytes 0..96
-//!  100 .. 4096 zeros
+//!  100 .. 128 zeros
+//!  128 .. 160 how far the index is: `index/mark.rs`, with a CRC of its own
+//!  160 .. 4096 zeros
 //! ```
 //!
 //! The file is replaced as a whole (write aside, sync, rename, sync the directory), so a crash leaves the old one or the
@@ -20,6 +22,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::index::MARK_AT;
+use super::index::MARK_BYTES;
+use super::index::Mark;
 use super::layout::Layout;
 use super::open_files::FileTrouble;
 use crate::env::Access;
@@ -37,6 +42,7 @@ pub(super) struct Checkpoint {
     pub(super) position: u64,
     pub(super) limit: u64,
     pub(super) queues: u64,
+    pub(super) index: Mark,
 }
 
 /// What the file said.
@@ -68,6 +74,9 @@ impl Checkpoint {
         for (to, from) in out.iter_mut().skip(CRC_AT).zip(crc.to_be_bytes()) {
             *to = from;
         }
+        for (to, from) in out.iter_mut().skip(MARK_AT).zip(self.index.encode()) {
+            *to = from;
+        }
         out
     }
 
@@ -84,6 +93,7 @@ impl Checkpoint {
                 position: word(OURS_AT + 8),
                 limit: word(OURS_AT + 16),
                 queues: word(OURS_AT + 24),
+                index: Mark::decode(bytes.get(MARK_AT..MARK_AT + MARK_BYTES).unwrap_or_default()),
             });
         }
         let position = (word(OURS_AT) == MAGIC).then(|| word(OURS_AT + 8));
@@ -122,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_touched_by_another_hand_is_believed_by_its_times_only() {
-        let checkpoint = Checkpoint { store_at: 77, position: 5, limit: 9, queues: 2 };
+        let checkpoint =
+            Checkpoint { store_at: 77, position: 5, limit: 9, queues: 2, index: Mark::default() };
         let mut bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), Found::Ours(checkpoint));
         bytes[7] = 78;

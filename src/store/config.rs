@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::index::IndexShape;
+
 /// Settings of one store.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,6 +32,9 @@ pub struct Config {
     /// `messageDelayLevel`, in ms, level 1 first: units of the schedule topic carry their delivery time.
     pub delay_levels_ms: Vec<i64>,
     pub retention: Retention,
+    /// What an index file holds; `None` for no index (`messageIndexEnable=false`). Files of another shape are built
+    /// again.
+    pub index: Option<IndexShape>,
 }
 
 /// When the log goes to stable storage.
@@ -78,6 +83,7 @@ impl Config {
             open_files: 1024,
             delay_levels_ms: DELAY_LEVELS_MS.to_vec(),
             retention: Retention { keep_ms: Some(72 * 3_600_000), keep_bytes: None },
+            index: Some(IndexShape::DEFAULT),
         }
     }
 
@@ -92,6 +98,7 @@ impl Config {
             hot_bytes: 128 * 1024,
             tail_units: 4_096,
             open_files: 16,
+            index: Some(IndexShape { slots: 100, entries: 400 }),
             ..Config::new(root)
         }
     }
@@ -103,6 +110,9 @@ impl Config {
         }
         if self.queue_file_units == 0 {
             return Err("a queue file has at least one unit");
+        }
+        if self.index.is_some_and(|shape| !shape.is_possible()) {
+            return Err("an index file has 1 to 100,000,000 slots and 2 to 100,000,000 entries");
         }
         if self.window_bytes < self.checkpoint_bytes.saturating_mul(2) || self.window_bytes < 16 * 1024 {
             return Err("the window has at least 16 KiB and twice the bytes between two checkpoints");

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! append ── flush_wanted ──▶ flush ── checkpoint_wanted ──▶ upkeep (checkpoint, deletion, retention)
-//!   │                          └─▶ durable_waiters             └─▶ writers
+//!   │                          ├─▶ durable_waiters             └─▶ writers
+//!   │                          └── index.wanted ──▶ index
 //!   └────── segment_wanted ──▶ prepare ──▶ writers
 //! ```
 
@@ -24,6 +25,7 @@ use super::config::Config;
 use super::config::Flush;
 use super::error::FlushError;
 use super::error::LatchCause;
+use super::index::Index;
 use super::layout::Layout;
 use super::log::Log;
 use super::log::Placement;
@@ -54,6 +56,7 @@ pub(super) struct Core {
     pub(super) checkpoint_now: Notify,
     /// Held by whoever changes queue files or the checkpoint.
     pub(super) upkeep: tokio::sync::Mutex<()>,
+    pub(super) index: Index,
 }
 
 pub(super) struct State {

@@ -114,6 +114,7 @@ impl Core {
         state.publish(visible);
         state.durable_waiters.wake_all();
         self.checkpoint_wanted.notify_one();
+        self.index.wanted.notify_one();
     }
 }
 

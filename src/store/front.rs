@@ -16,6 +16,8 @@ use super::Boundary;
 use super::Bounds;
 use super::Config;
 use super::FlushError;
+use super::KeyFound;
+use super::KeyQuery;
 use super::OpenError;
 use super::Published;
 use super::Read;
@@ -39,6 +41,9 @@ use crate::env::DirLock;
 use crate::env::Env;
 use crate::env::Task;
 use crate::protocol::record::NewRecord;
+
+/// How long a shutdown lets the index catch up, in milliseconds.
+const INDEX_WAIT_MS: u64 = 5_000;
 
 /// An open store. Dropping it ends its background tasks at once, as a crash would; [`Store::shutdown`] closes it.
 pub struct Store {
@@ -68,6 +73,7 @@ impl Store {
             env.spawn("store.flush", Arc::clone(&core).run_flush()),
             env.spawn("store.prepare", Arc::clone(&core).run_prepare()),
             env.spawn("store.upkeep", Arc::clone(&core).run_upkeep()),
+            env.spawn("store.index", Arc::clone(&core).run_index()),
         ];
         let store = Store { core, tasks: Mutex::new(tasks), lock: Mutex::new(Some(lock)) };
         Ok((Arc::new(store), recovery))
@@ -178,6 +184,17 @@ impl Store {
         self.core.record_at(at)
     }
 
+    /// As [`Store::record_at`], without holding up the caller's thread where the record is not in memory.
+    pub async fn view(&self, at: PhysicalOffset) -> Result<Option<Bytes>, ReadError> {
+        self.core.view(at).await
+    }
+
+    /// Messages by key: all that could be read from their queues when the call was made, and that the log still has.
+    /// Nothing where there is no index. A message is missing only while the index is further behind than it waits for.
+    pub async fn query(&self, query: KeyQuery<'_>) -> Result<KeyFound, ReadError> {
+        self.core.query(query).await
+    }
+
     /// The message of a queue that `time` stands for, by store time.
     pub async fn offset_by_time(
         &self,
@@ -278,8 +295,13 @@ impl Store {
 
     async fn close(&self) -> Result<(), UpkeepError> {
         let core = &self.core;
+        let end = core.state.lock().log.end;
+        if core.env.timeout_ms(INDEX_WAIT_MS, core.index.reached(end)).await.is_none() {
+            tracing::info!("the index is behind the log; it goes on from where it is at the next start");
+        }
         let _alone = core.upkeep.lock().await;
         core.checkpoint().await?;
+        core.close_index().await;
         let failed = |action, path: PathBuf| move |error| UpkeepError::Io { action, path, error };
         let (abort, root) = (core.layout.abort(), core.layout.root.clone());
         core.env.disk.remove(&abort).await.map_err(failed("remove", abort))?;

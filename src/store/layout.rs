@@ -6,6 +6,7 @@
 //! checkpoint
 //! commitlog/<20 digits: position of the first byte>
 //! consumequeue/<topic>/<queue>/<20 digits: byte position of the first unit>
+//! index/<17 digits: when the file was made>
 //! ```
 
 use std::path::Path;
@@ -19,6 +20,7 @@ pub(super) struct Layout {
     pub(super) root: PathBuf,
     pub(super) commit_log: PathBuf,
     pub(super) consume_queue: PathBuf,
+    pub(super) index: PathBuf,
     segment_bytes: u64,
     file_units: u64,
 }
@@ -29,6 +31,7 @@ impl Layout {
             root: config.root.clone(),
             commit_log: config.root.join("commitlog"),
             consume_queue: config.root.join("consumequeue"),
+            index: config.root.join("index"),
             segment_bytes: config.segment_bytes,
             file_units: u64::from(config.queue_file_units),
         }
@@ -63,6 +66,10 @@ impl Layout {
     pub(super) fn queue_file(&self, topic: &str, queue: u32, offset: u64) -> PathBuf {
         let first = offset - offset % self.file_units;
         self.queue_dir(topic, queue).join(twenty_digits(first * UNIT_BYTES as u64))
+    }
+
+    pub(super) fn index_file(&self, name: u64) -> PathBuf {
+        self.index.join(format!("{name:017}"))
     }
 }
 

@@ -13,6 +13,7 @@
 //! * everything below the checkpoint is durable in the log and in the queue files, and the log never runs further
 //!   ahead of it than [`Config::window_bytes`]: that bounds what recovery reads;
 //! * queue files are a function of the log: recovery replays what lies behind the checkpoint;
+//! * so are index files, which a task of their own builds behind everybody's back (`index`);
 //! * the first failed write or sync latches the store: it refuses from then on, by name, and is not retried.
 //!
 //! The layout is RocketMQ's. The store knows records, offsets and durability; it knows no topic's meaning (but that the
@@ -53,7 +54,9 @@ pub use error::OpenError;
 pub use error::ReadError;
 pub use front::Store;
 pub use index::IndexShape;
+pub use index::KeyFound;
 pub use index::KeyKind;
+pub use index::KeyQuery;
 pub use types::Appended;
 pub use types::Boundary;
 pub use types::Bounds;

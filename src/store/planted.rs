@@ -19,6 +19,9 @@ pub const CHECKPOINT_AHEAD: &str = "store.checkpoint_ahead";
 /// Recovery takes what it replayed for durable without syncing it.
 pub const RECOVERY_SKIPS_SYNC: &str = "store.recovery_skips_sync";
 
+/// The checkpoint says that messages are indexed whose entries are not in any file.
+pub const INDEX_MARK_AHEAD: &str = "store.index_mark_ahead";
+
 /// Every bug planted in this layer, with what it does.
 pub const ALL: &[(&str, &str)] = &[
     (SKIP_SYNC, "the flush answers without syncing the log"),
@@ -30,4 +33,5 @@ pub const ALL: &[(&str, &str)] = &[
     (KEEP_TORN_TAIL, "recovery leaves a torn tail where it is"),
     (CHECKPOINT_AHEAD, "the checkpoint moves before the queue files are durable"),
     (RECOVERY_SKIPS_SYNC, "recovery takes what it replayed for durable without syncing it"),
+    (INDEX_MARK_AHEAD, "the checkpoint says that messages are indexed whose entries are not in any file"),
 ];

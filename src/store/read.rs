@@ -189,6 +189,47 @@ impl Core {
         Ok(intact.then_some(record))
     }
 
+    /// As [`Core::record_at`]; what is not hot is read away from the caller's thread.
+    pub(super) async fn view(&self, at: PhysicalOffset) -> Result<Option<Bytes>, ReadError> {
+        let segment_bytes = self.config.segment_bytes;
+        {
+            let state = self.state.lock();
+            if at.0 < state.log.first || at.0 >= self.visible_end(&state) {
+                return Ok(None);
+            }
+            if self.is_hot(&state, at.0) {
+                drop(state);
+                return self.record_at(at);
+            }
+        }
+        let head = self.read_log(at.0, RECORD_BYTES_MIN).await?;
+        let Ok(Entry::Record { total }) = Entry::classify(&head) else { return Ok(None) };
+        if at.0 % segment_bytes + total as u64 > segment_bytes {
+            return Ok(None);
+        }
+        let record = self.read_log(at.0, total).await?;
+        let intact = RecordView::decode(&record)
+            .is_ok_and(|view| view.physical == at && view.total == total && view.verify_body().is_ok());
+        Ok(intact.then_some(record))
+    }
+
+    /// `len` bytes of the log from `at` on, or as many as its segment has.
+    pub(super) async fn log_piece(&self, at: u64, len: usize) -> Result<Bytes, ReadError> {
+        let room = self.config.segment_bytes - at % self.config.segment_bytes;
+        let len = len.min(usize::try_from(room).unwrap_or(len));
+        let hot = {
+            let state = self.state.lock();
+            self.is_hot(&state, at).then(|| state.log.slice(at, len))
+        };
+        match hot {
+            Some(slice) => {
+                let slice = slice.map_err(|error| ReadError::Io { path: self.layout.segment(at), error })?;
+                Ok(slice.unwrap_or_default())
+            }
+            None => self.read_log(at, len).await,
+        }
+    }
+
     pub(super) async fn offset_by_time(
         &self,
         topic: &str,

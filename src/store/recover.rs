@@ -38,6 +38,8 @@ use super::checkpoint::Found;
 use super::config::Config;
 use super::core::Core;
 use super::core::State;
+use super::index::Index;
+use super::index::Mark;
 use super::layout::Layout;
 use super::layout::number_of;
 use super::log::Log;
@@ -65,6 +67,8 @@ pub(super) struct Recover {
     segments: Vec<u64>,
     report: Recovery,
     last_store_at: i64,
+    index: Mark,
+    index_trusted: bool,
 }
 
 /// What to replay.
@@ -114,6 +118,8 @@ impl Recover {
             segments: Vec::new(),
             report: Recovery::default(),
             last_store_at: 0,
+            index: Mark::default(),
+            index_trusted: false,
         }
     }
 
@@ -179,6 +185,8 @@ impl Recover {
         let path = self.layout.checkpoint();
         let found = Checkpoint::load(&self.env, &self.layout).await.map_err(OpenError::io("read", &path))?;
         let files_end = self.log_files().end();
+        // What another program wrote and did not close may be anything.
+        self.index_trusted = self.report.clean || matches!(found, Found::Ours(_));
         if let Found::Ours(checkpoint) = found {
             if checkpoint.position > files_end {
                 return Err(OpenError::LogMissing {
@@ -188,6 +196,7 @@ impl Recover {
                 });
             }
             self.last_store_at = checkpoint.store_at;
+            self.index = checkpoint.index;
         }
         let mut window = Window::default();
         let plan = Plan::of(found, self.log_files(), &mut window).await;
@@ -223,7 +232,8 @@ impl Recover {
 
     async fn write_checkpoint(&self, position: u64, limit: u64) -> Result<(), OpenError> {
         let queues = self.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
-        let checkpoint = Checkpoint { store_at: self.last_store_at, position, limit, queues };
+        let checkpoint =
+            Checkpoint { store_at: self.last_store_at, position, limit, queues, index: self.index };
         let saved = checkpoint.save(&self.env, &self.layout).await;
         saved.map_err(|trouble| OpenError::io(trouble.action, trouble.path)(trouble.error))
     }
@@ -270,6 +280,7 @@ impl Recover {
             queue.visible = queue.next;
         }
         Core {
+            index: Index::new(self.config.index, self.index, self.index_trusted),
             env: self.env,
             config: self.config,
             layout: self.layout,

@@ -1,5 +1,7 @@
 //! Stories of the store on a real disk, and a law: whatever is done, a queue is what was appended to it.
 
+mod index;
+
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -126,6 +126,8 @@ pub struct Recovery {
 pub struct Removed {
     pub segments: u64,
     pub queue_files: u64,
+    pub index_files: u64,
+    /// Of segments and queue files.
     pub bytes: u64,
 }
 

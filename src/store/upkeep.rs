@@ -95,6 +95,7 @@ impl Core {
             self.move_checkpoint(position, store_at).await?;
         }
         self.write_back(position).await?;
+        self.checkpoint_index(position).await;
         self.move_checkpoint(position, store_at).await
     }
 
@@ -130,7 +131,8 @@ impl Core {
             let state = self.state.lock();
             let queues = state.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
             let limit = position + self.config.window_bytes;
-            Checkpoint { store_at: store_at.0, position, limit: limit.max(state.limit), queues }
+            let index = self.index.mark();
+            Checkpoint { store_at: store_at.0, position, limit: limit.max(state.limit), queues, index }
         };
         checkpoint.save(&self.env, &self.layout).await.map_err(|trouble| self.trouble(trouble))?;
         let mut state = self.state.lock();
@@ -228,6 +230,11 @@ impl Core {
             removed.bytes += self.config.segment_bytes;
             tracing::info!("retention removed {}", path.display());
         }
+        let first = self.state.lock().log.first;
+        removed.index_files = self.drop_index_below(first).await.map_err(|trouble| {
+            let FileTrouble { action, path, error } = trouble;
+            UpkeepError::Io { action, path, error }
+        })?;
         Ok(removed)
     }
 

@@ -19,31 +19,23 @@ use super::format::Entry;
 use super::format::Header;
 use super::format::IndexShape;
 use super::format::Slots;
+use super::mark::Mark;
 use super::name;
 use crate::base::Timestamp;
 
 /// A message and the hashes of its keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Keyed {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keyed<'a> {
     pub(super) physical: u64,
     pub(super) store_at: i64,
-    pub(super) hashes: Vec<u32>,
-}
-
-/// How far the files are, as a checkpoint keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::store) struct Mark {
-    /// Every message below is in the files, if they are what the mark says.
-    pub(in crate::store) position: u64,
-    /// The last file; 0 if there is none.
-    pub(in crate::store) name: u64,
-    /// The `count` of its header.
-    pub(in crate::store) count: u32,
+    pub(super) hashes: &'a [u32],
 }
 
 pub(super) struct Book {
     shape: IndexShape,
     files: VecDeque<Growing>,
+    /// Names of new files are above.
+    last_name: u64,
     /// Every message below has its entries here.
     position: u64,
     /// So many keys of the message at this position have their entries already.
@@ -89,8 +81,9 @@ pub(super) enum Look<T> {
 }
 
 impl Book {
-    pub(super) fn new(shape: IndexShape) -> Book {
-        Book { shape, files: VecDeque::new(), position: 0, done: None }
+    /// New files get names above `last_name`.
+    pub(super) fn new(shape: IndexShape, last_name: u64) -> Book {
+        Book { shape, files: VecDeque::new(), last_name, position: 0, done: None }
     }
 
     pub(super) fn shape(&self) -> IndexShape {
@@ -119,7 +112,7 @@ impl Book {
     }
 
     /// `now` names a new file, should one be needed.
-    pub(super) fn take(&mut self, message: &Keyed, now: Timestamp) {
+    pub(super) fn take(&mut self, message: Keyed<'_>, now: Timestamp) {
         assert!(message.physical >= self.position, "no message is indexed twice");
         let done = self.done.take().filter(|(position, _)| *position == message.physical);
         for hash in message.hashes.iter().skip(done.map_or(0, |(_, keys)| keys)) {
@@ -127,11 +120,11 @@ impl Book {
         }
     }
 
-    fn push(&mut self, hash: u32, message: &Keyed, now: Timestamp) {
+    fn push(&mut self, hash: u32, message: Keyed<'_>, now: Timestamp) {
         let shape = self.shape;
         if self.files.back().is_none_or(|last| last.is_full(shape)) {
             let last = self.files.back();
-            let name = name::next(last.map_or(0, |last| last.name), now);
+            let name = name::next(last.map_or(self.last_name, |last| last.name), now);
             let header = Header::behind(last.map(|last| &last.header));
             let slots = Some(Slots::new(shape));
             self.files.push_back(Growing { name, header, written: header, slots, tail: VecDeque::new() });
@@ -180,9 +173,16 @@ impl Book {
 
     /// The file's slots as bytes, if it has all its entries and is not sealed; or whatever it has, to be closed.
     pub(super) fn slot_image(&self, name: u64, closing: bool) -> Option<Vec<(u64, Bytes)>> {
-        let file = self.files.iter().find(|file| file.name == name)?;
+        let file = self.file(name)?;
         let complete = file.tail.is_empty() && (closing || file.is_full(self.shape));
         file.slots.as_ref().filter(|_| complete).map(|slots| slots.image(self.shape))
+    }
+
+    /// A file to be sealed, with the header it gets.
+    pub(super) fn next_to_seal(&self) -> Option<(u64, Header)> {
+        let complete =
+            |file: &&Growing| file.slots.is_some() && file.tail.is_empty() && file.is_full(self.shape);
+        self.files.iter().find(complete).map(|file| (file.name, file.written))
     }
 
     pub(super) fn sealed(&mut self, name: u64) {

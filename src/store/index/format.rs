@@ -32,6 +32,10 @@ impl IndexShape {
     /// RocketMQ's: 420,000,040 bytes a file, of which only what is written takes space.
     pub const DEFAULT: IndexShape = IndexShape { slots: 5_000_000, entries: 20_000_000 };
 
+    pub(in crate::store) fn is_possible(self) -> bool {
+        (1..=100_000_000).contains(&self.slots) && (2..=100_000_000).contains(&self.entries)
+    }
+
     pub(super) fn file_bytes(self) -> u64 {
         self.entry_at(self.entries)
     }
@@ -163,6 +167,8 @@ impl Entry {
 
 /// Slots of one page of [`Slots`].
 const PAGE_SLOTS: usize = 1024;
+/// Bytes of slots written at a time.
+const RUN_BYTES_MAX: usize = 1024 * 1024;
 
 /// The slots of a file that still grows: 4 bytes each, in pages that come into being as they are used.
 pub(super) struct Slots {
@@ -189,18 +195,25 @@ impl Slots {
         std::mem::replace(youngest, entry)
     }
 
-    /// The used pages as they stand in the file: position, bytes.
+    /// The used pages as they stand in the file, neighbours joined: position, bytes.
     pub(super) fn image(&self, shape: IndexShape) -> Vec<(u64, Bytes)> {
-        let mut image = Vec::new();
+        let mut runs: Vec<(u64, BytesMut)> = Vec::new();
         for (number, page) in self.pages.iter().enumerate() {
             let Some(page) = page else { continue };
             let first = (number * PAGE_SLOTS) as u32;
-            let count = PAGE_SLOTS.min((shape.slots - first) as usize);
-            let mut bytes = BytesMut::with_capacity(count * SLOT_BYTES as usize);
-            page.iter().take(count).for_each(|entry| bytes.put_u32(*entry));
-            image.push((shape.slot_at(first), bytes.freeze()));
+            let at = shape.slot_at(first);
+            let joined = runs
+                .last()
+                .is_some_and(|(start, run)| start + run.len() as u64 == at && run.len() < RUN_BYTES_MAX);
+            if !joined {
+                runs.push((at, BytesMut::new()));
+            }
+            if let Some((_, run)) = runs.last_mut() {
+                let count = PAGE_SLOTS.min((shape.slots - first) as usize);
+                page.iter().take(count).for_each(|entry| run.put_u32(*entry));
+            }
         }
-        image
+        runs.into_iter().map(|(at, run)| (at, run.freeze())).collect()
     }
 }
 
@@ -262,10 +275,18 @@ mod tests {
         let mut header = Header::behind(None);
         assert_eq!(header.seconds_of(9_000), 0, "nothing to count from");
         header.take(100, 5_000, true);
-        assert_eq!((header.seconds_of(7_999), header.seconds_of(4_000), header.seconds_of(i64::MAX)), (2, 0, i32::MAX));
+        assert_eq!(
+            (header.seconds_of(7_999), header.seconds_of(4_000), header.seconds_of(i64::MAX)),
+            (2, 0, i32::MAX)
+        );
         header.take(200, 7_999, false);
-        let expected = Header { begin_at: 5_000, end_at: 7_999, begin: 100, end: 200, slots_used: 1, count: 3 };
+        let expected =
+            Header { begin_at: 5_000, end_at: 7_999, begin: 100, end: 200, slots_used: 1, count: 3 };
         assert_eq!(header, expected);
-        assert_eq!(Header::behind(Some(&header)).seconds_of(9_000), 1, "a new file counts from the old one's end");
+        assert_eq!(
+            Header::behind(Some(&header)).seconds_of(9_000),
+            1,
+            "a new file counts from the old one's end"
+        );
     }
 }

@@ -29,14 +29,15 @@ const FILES: [(&str, &[u8]); 4] = [
 ];
 const SHAPE: IndexShape = IndexShape { slots: 8, entries: 10 };
 
-fn messages(log: &[u8]) -> Vec<Keyed> {
+/// Where each message is, when it was stored, its numbers.
+fn messages(log: &[u8]) -> Vec<(u64, i64, Vec<u32>)> {
     let mut at = 0;
     let mut messages = Vec::new();
     while at < log.len() {
         let record = RecordView::decode(&log[at..]).unwrap();
         let mut hashes = Vec::new();
         keys::numbers_of(&record, &mut hashes);
-        messages.push(Keyed { physical: at as u64, store_at: record.store_at.0, hashes });
+        messages.push((at as u64, record.store_at.0, hashes));
         at += record.total;
     }
     messages
@@ -69,10 +70,10 @@ fn seal(book: &mut Book, files: &mut BTreeMap<u64, Vec<u8>>, name: u64, closing:
 
 #[test]
 fn the_files_are_apaches_byte_for_byte() {
-    let mut book = Book::new(SHAPE);
-    for message in messages(LOG) {
-        book.take(&message, Timestamp(message.store_at));
-        book.move_to(message.physical + 1);
+    let mut book = Book::new(SHAPE, 0);
+    for (physical, store_at, hashes) in messages(LOG) {
+        book.take(Keyed { physical, store_at, hashes: &hashes }, Timestamp(store_at));
+        book.move_to(physical + 1);
     }
     let mut files = BTreeMap::new();
     write(&mut book, &mut files, LOG.len() as u64, 3);
@@ -93,7 +94,10 @@ fn a_header_of_apaches_says_what_the_file_holds() {
         let header = Header::decode(bytes).unwrap();
         let entries: Vec<_> = Entry::decode_all(&bytes[SHAPE.entry_at(1) as usize..]).collect();
         let used = &entries[..header.count as usize - 1];
-        assert_eq!((used.first().unwrap().physical, used.last().unwrap().physical), (header.begin, header.end));
+        assert_eq!(
+            (used.first().unwrap().physical, used.last().unwrap().physical),
+            (header.begin, header.end)
+        );
         assert!(entries[used.len()..].iter().all(|entry| *entry == Entry::default()));
     }
 }
@@ -137,7 +141,7 @@ proptest! {
         writes in prop::collection::vec((0usize..40, 1usize..9), 0..6),
         drop_below in 0u64..600,
     ) {
-        let mut book = Book::new(shape);
+        let mut book = Book::new(shape, 0);
         let mut files = BTreeMap::new();
         let mut model: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for (n, hashes) in keys.iter().enumerate() {
@@ -145,7 +149,7 @@ proptest! {
             for hash in hashes {
                 model.entry(*hash).or_default().insert(0, physical);
             }
-            book.take(&Keyed { physical, store_at: 1_000 * n as i64, hashes: hashes.clone() }, Timestamp(n as i64));
+            book.take(Keyed { physical, store_at: 1_000 * n as i64, hashes }, Timestamp(n as i64));
             book.move_to(physical + 10);
             for (_, at_most) in writes.iter().filter(|(at, _)| *at == n) {
                 // What is durable trails what is indexed.

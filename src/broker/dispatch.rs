@@ -36,7 +36,8 @@ pub(crate) fn route(code: RequestCode) -> Route {
     match code {
         RequestCode::SendMessage => Route::Stage(send::stage),
         RequestCode::PullMessage => Route::Answer(pull::pull),
-        RequestCode::QueryMessage | RequestCode::QueryBrokerOffset => Route::Unsupported,
+        RequestCode::QueryMessage => Route::Answer(query::by_key),
+        RequestCode::QueryBrokerOffset => Route::Unsupported,
         RequestCode::QueryConsumerOffset => Route::Answer(consumer::query_offset),
         RequestCode::UpdateConsumerOffset => Route::Answer(consumer::update_offset),
         RequestCode::UpdateAndCreateTopic => Route::Answer(admin::topic::update),

@@ -124,6 +124,54 @@ impl Admin {
         Ok("admin_group exists and retries 7 times".to_owned())
     }
 
+    /// queryMsgByKey, queryMsgById, queryMsgByUniqueKey: three messages, found by what they are called.
+    pub(crate) fn look_up(&self) -> Checked {
+        let made = self.run("updateTopic -c DefaultCluster -t admin_keys -r 1 -w 1")?;
+        output(&made, &[&format!("create topic to {} success.", self.broker)], &["Exception"])?;
+        let mut broker = Wire::connect(self.broker)?;
+        let mut ids = Vec::new();
+        for (n, (id, keys)) in KEYED.iter().enumerate() {
+            let properties = format!("UNIQ_KEY\u{1}{id}\u{2}KEYS\u{1}{keys}\u{2}TAGS\u{1}Tag{n}\u{2}");
+            let sent = broker.send_with("admin_keys", 0, &properties, format!("keyed-{n}").as_bytes())?;
+            value("the queue offset of a keyed message", sent.number("queueOffset"), n as i64)?;
+            ids.push(sent.fields.get("msgId").and_then(|id| id.as_str()).unwrap_or_default().to_owned());
+        }
+        // Apache indexes a little later than it stores.
+        super::stage::until("the last keyed message by its key", || {
+            Ok(self.run("queryMsgByKey -t admin_keys -k order-9")?.contains(KEYED[2].0))
+        })?;
+        self.keyed()?;
+        let nothing = self.run("queryMsgByKey -t admin_keys -k order-1")?;
+        output(&nothing, &["CODE: 208"], &[KEYED[0].0, KEYED[1].0, KEYED[2].0])?;
+        let past = self.run("queryMsgByKey -t admin_keys -k order-8 -b 0 -e 1000")?;
+        output(&past, &["CODE: 208"], &[KEYED[0].0, KEYED[1].0])?;
+        let youngest = self.run("queryMsgByKey -t admin_keys -k order-8 -m 1")?;
+        output(&youngest, &[KEYED[1].0], &[KEYED[0].0])?;
+        for (n, id) in ids.iter().enumerate() {
+            let shown = self.run(&format!("queryMsgById -t admin_keys -i {id} -f UTF-8"))?;
+            let (offset, body) = (format!("Queue Offset: {n}"), format!("Message Body: keyed-{n}"));
+            let keys = format!("Keys: [{}]", KEYED[n].1);
+            output(&squeezed(&shown), &["Topic: admin_keys", &keys, &offset, &body], &["Exception"])?;
+            refuses("another body", output(&squeezed(&shown), &["Message Body: keyed-9"], &[]))?;
+        }
+        Ok(format!("{} messages found by key, by id and by unique id, and nothing else", KEYED.len()))
+    }
+
+    /// What is still true of [`Admin::look_up`]'s messages after a restart.
+    pub(crate) fn keyed(&self) -> Checked {
+        let both = self.run("queryMsgByKey -t admin_keys -k order-8")?;
+        output(&both, &["#Message ID", KEYED[0].0, KEYED[1].0], &[KEYED[2].0, "Exception"])?;
+        value("the offset of the second", Some(column(&both, KEYED[1].0, 2)), 1)?;
+        refuses("the third", output(&both, &[KEYED[2].0], &[]))?;
+        for (n, (id, keys)) in KEYED.iter().enumerate() {
+            let shown = squeezed(&self.run(&format!("queryMsgByUniqueKey -t admin_keys -i {id}"))?);
+            let (keys, tag) = (format!("Keys: [{keys}]"), format!("Tags: [Tag{n}]"));
+            let must = ["Topic: admin_keys", &keys, &tag, &format!("Queue Offset: {n}"), id];
+            output(&shown, &must, &["Exception"])?;
+        }
+        Ok("found again".to_owned())
+    }
+
     /// Negative control, live: the same command against a port where nobody listens must not pass.
     pub(crate) fn closed_port(&self) -> Checked {
         let nobody: SocketAddr = ([127, 0, 0, 1], 1).into();
@@ -132,6 +180,18 @@ impl Admin {
         output(&printed, &["connect to"], &[])?;
         Ok("clusterList against a closed port is refused".to_owned())
     }
+}
+
+/// Unique id and keys of the messages that are looked up.
+const KEYED: [(&str, &str); 3] = [
+    ("7F0000010A0418B4AAC2170A0CFE0000", "order-7 order-8"),
+    ("7F0000010A0418B4AAC2170A0CFE0001", "order-8"),
+    ("7F0000010A0418B4AAC2170A0CFE0002", "order-9"),
+];
+
+/// One blank where there are several: mqadmin aligns what it prints.
+fn squeezed(text: &str) -> String {
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
 }
 
 /// Word `at` of a line, as a number.

@@ -262,6 +262,7 @@ fn administrate(
     check("cluster", &|| admin.cluster());
     check("topics", &|| admin.topics());
     check("groups", &|| admin.groups());
+    check("look-up", &|| admin.look_up());
     check("progress", &|| admin.progress(&topic, &group, 1000));
     check("closed port", &|| admin.closed_port());
     // Apache's takes its time to stop; ours has no reason to.
@@ -271,6 +272,7 @@ fn administrate(
             return Err(CheckError::Never { what: "a stop on SIGTERM", seconds });
         }
         target.start_both()?;
+        admin.keyed()?;
         Ok(format!("both ended on SIGTERM and came back; {}", admin.progress(&topic, &group, 1000)?))
     });
 }

@@ -144,9 +144,20 @@ impl Wire {
 
     /// Sends one message to a queue and returns the broker's answer.
     pub(crate) fn send(&mut self, topic: &str, queue: u32, body: &[u8]) -> Result<Answer, WireError> {
+        self.send_with(topic, queue, "", body)
+    }
+
+    /// As [`Wire::send`], with encoded properties.
+    pub(crate) fn send_with(
+        &mut self,
+        topic: &str,
+        queue: u32,
+        properties: &str,
+        body: &[u8],
+    ) -> Result<Answer, WireError> {
         let fields = json!({
             "producerGroup": "gate", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
-            "queueId": queue.to_string(), "sysFlag": "0", "bornTimestamp": "0", "flag": "0", "properties": "",
+            "queueId": queue.to_string(), "sysFlag": "0", "bornTimestamp": "0", "flag": "0", "properties": properties,
             "reconsumeTimes": "0", "unitMode": "false", "batch": "false",
         });
         self.ask(SEND_MESSAGE, &fields, body)

@@ -12,7 +12,7 @@ pub static TABLE: Table<Config> = Table { keys: &KEYS, apache: include_str!("apa
 const DAY_MS: u64 = 86_400_000;
 
 /// Every supported key.
-pub static KEYS: [Key<Config>; 39] = [
+pub static KEYS: [Key<Config>; 42] = [
     key("brokerClusterName", Slot::Name(|c| &mut c.cluster_name), "the cluster it belongs to"),
     key("brokerName", Slot::Name(|c| &mut c.broker_name), "its name in the cluster; the host's unless set"),
     key("brokerId", BROKER_ID, "0, a master: no replication yet"),
@@ -39,6 +39,9 @@ pub static KEYS: [Key<Config>; 39] = [
     key("flushIntervalCommitLog", ms(|c| &mut c.flush_interval_ms), "between two syncs in ASYNC_FLUSH"),
     key("mappedFileSizeCommitLog", COMMIT_LOG, "size of a commit-log segment"),
     key("mappedFileSizeConsumeQueue", CONSUME_QUEUE, "size of a consume-queue file, rounded up to 20 bytes"),
+    key("messageIndexEnable", Slot::Flag(|c| &mut c.message_index), "messages can be looked up by key"),
+    key("maxHashSlotNum", INDEX_SLOTS, "slots of an index file; files of other sizes are built again"),
+    key("maxIndexNum", INDEX_ENTRIES, "entries of an index file, and one; 20 bytes each as they are used"),
     key("maxMessageSize", BODY, "largest message body"),
     key("deleteWhen", DELETE_WHEN, "when expired segments are deleted"),
     key("fileReservedTime", RESERVED, "how long a segment is kept"),
@@ -83,6 +86,8 @@ const REGISTER: Slot<Config> =
 const TOPIC_QUEUES: Slot<Config> = Slot::Count(|c| &mut c.default_topic_queues, 1..=1_024, "queues");
 const COMMIT_LOG: Slot<Config> =
     Slot::Whole(|c| &mut c.commit_log_segment_bytes, 65_536..=2_147_483_647, "bytes");
+const INDEX_SLOTS: Slot<Config> = Slot::Count(|c| &mut c.index_slots, 1..=100_000_000, "slots");
+const INDEX_ENTRIES: Slot<Config> = Slot::Count(|c| &mut c.index_entries, 2..=100_000_000, "entries");
 const BODY: Slot<Config> = Slot::Count(|c| &mut c.body_bytes_max, 1..=8 << 20, "bytes");
 const RESERVED: Slot<Config> = Slot::Whole(|c| &mut c.file_reserved_hours, 1..=876_000, "hours");
 const DISK_USED: Slot<Config> = Slot::Percent(|c| &mut c.disk_used_percent_max, 10..=95);

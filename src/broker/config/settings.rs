@@ -56,6 +56,11 @@ pub struct Config {
     pub commit_log_segment_bytes: u64,
     /// A multiple of the 20-byte unit.
     pub consume_queue_segment_bytes: u64,
+    /// Messages can be looked up by key.
+    pub message_index: bool,
+    pub index_slots: u32,
+    /// One more than the entries an index file holds.
+    pub index_entries: u32,
     /// Largest message body.
     pub body_bytes_max: u32,
     /// Hours of the day, UTC, at which expired segments are deleted.
@@ -138,6 +143,9 @@ impl Config {
             flush_interval_ms: 500,
             commit_log_segment_bytes: 1 << 30,
             consume_queue_segment_bytes: 300_000 * 20,
+            message_index: true,
+            index_slots: 5_000_000,
+            index_entries: 20_000_000,
             body_bytes_max: limits::BODY_BYTES_MAX as u32,
             delete_when_hours: vec![4],
             file_reserved_hours: 72,

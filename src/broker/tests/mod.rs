@@ -2,6 +2,7 @@
 
 mod asked;
 mod hostile;
+mod look_up;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

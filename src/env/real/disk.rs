@@ -82,7 +82,8 @@ impl Disk for RealDisk {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
-            hold(&file)?;
+            // A file that cannot be written can be locked in this way only.
+            hold(&file, FlockOperation::NonBlockingLockShared)?;
             Ok(Some(Box::new(RealLock { _file: file }) as Box<dyn DirLock>))
         })
     }
@@ -121,7 +122,7 @@ fn list(dir: &Path) -> io::Result<Vec<DirEntry>> {
 /// The holder's process id stands in the file, so that the one who comes too late can say who was first.
 fn lock(path: &Path) -> io::Result<Box<dyn DirLock>> {
     let mut file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    hold(&file)?;
+    hold(&file, FlockOperation::NonBlockingLockExclusive)?;
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())?;
@@ -129,10 +130,10 @@ fn lock(path: &Path) -> io::Result<Box<dyn DirLock>> {
 }
 
 /// Locks an open file, or says which process has.
-fn hold(file: &fs::File) -> io::Result<()> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+fn hold(file: &fs::File, javas: FlockOperation) -> io::Result<()> {
+    match lock_both(file, javas) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::ACCESS) => {
             let mut holder = String::new();
             let read = file.take(20).read_to_string(&mut holder);
             let cause = match holder.trim() {
@@ -143,4 +144,10 @@ fn hold(file: &fs::File) -> io::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The second lock is Java's kind: a broker of Apache RocketMQ on the same directory holds it, and does not see the first.
+fn lock_both(file: &fs::File, javas: FlockOperation) -> rustix::io::Result<()> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
+    rustix::fs::fcntl_lock(file, javas)
 }

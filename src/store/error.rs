@@ -32,6 +32,8 @@ pub enum OpenError {
     DiskFull { path: PathBuf },
     #[error("{} has {is} bytes; the store was asked for segments of {asked}", .path.display())]
     SegmentSize { path: PathBuf, is: u64, asked: u64 },
+    #[error("{} has {is} bytes; the store was asked for queue files of {asked} (mappedFileSizeConsumeQueue)", .path.display())]
+    QueueFileSize { path: PathBuf, is: u64, asked: u64 },
     #[error("the commit log in {} has a hole: there is no segment at {at}", .dir.display())]
     Hole { dir: PathBuf, at: PhysicalOffset },
     #[error("the checkpoint in {} is at {checkpoint}, the commit log ends at {end}", .root.display())]

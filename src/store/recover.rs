@@ -22,6 +22,7 @@
 //! Not here: the file formats.
 
 mod cut;
+mod foreign;
 mod queue_ends;
 mod replay;
 
@@ -53,6 +54,9 @@ use crate::base::Timestamp;
 use crate::env::Access;
 use crate::env::Env;
 use crate::env::Segment;
+
+/// Progress is told each time so much has been read.
+const TOLD_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// A store on its way from files to [`Core`].
 pub(super) struct Recover {
@@ -185,6 +189,9 @@ impl Recover {
         let path = self.layout.checkpoint();
         let found = Checkpoint::load(&self.env, &self.layout).await.map_err(OpenError::io("read", &path))?;
         let files_end = self.log_files().end();
+        if !matches!(found, Found::Ours(_)) && !self.segments.is_empty() {
+            self.tell_unread().await?;
+        }
         // What another program wrote and did not close may be anything.
         self.index_trusted = self.report.clean || matches!(found, Found::Ours(_));
         if let Found::Ours(checkpoint) = found {
@@ -216,7 +223,13 @@ impl Recover {
 
     async fn step(&mut self, window: &mut Window, at: u64) -> Result<Step, OpenError> {
         let step = self.log_files().step(window, at).await;
+        let before = self.report.read_bytes / TOLD_BYTES;
         self.report.read_bytes += std::mem::take(&mut window.read_bytes);
+        let gib = self.report.read_bytes / TOLD_BYTES;
+        if gib > before {
+            let end = self.log_files().end();
+            tracing::warn!("still recovering: {gib} GiB read, at {at:#x} of a log of at most {end:#x}");
+        }
         step
     }
 

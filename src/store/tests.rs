@@ -1,5 +1,6 @@
 //! Stories of the store on a real disk, and a law: whatever is done, a queue is what was appended to it.
 
+mod foreign;
 mod index;
 
 use std::path::Path;

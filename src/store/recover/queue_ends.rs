@@ -47,13 +47,15 @@ impl Recover {
         let dir = self.layout.queue_dir(topic, id);
         let entries = self.env.disk.list(&dir).await.map_err(OpenError::io("list", &dir))?;
         let file_bytes = u64::from(self.config.queue_file_units) * UNIT_BYTES as u64;
-        let mut files: Vec<u64> = entries
-            .iter()
-            .filter(|entry| !entry.is_dir)
-            .filter_map(|entry| number_of(&entry.name))
-            .filter(|start| start % file_bytes == 0)
-            .map(|start| start / UNIT_BYTES as u64)
-            .collect();
+        let mut files = Vec::new();
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let Some(start) = number_of(&entry.name) else { continue };
+            if entry.len > file_bytes || start % file_bytes != 0 {
+                let path = dir.join(&entry.name);
+                return Err(OpenError::QueueFileSize { path, is: entry.len, asked: file_bytes });
+            }
+            files.push(start / UNIT_BYTES as u64);
+        }
         files.sort_unstable();
         let Some(first_file) = files.first().copied() else { return Ok(()) };
         let slot = self.queues.slot_or_create(topic, id);

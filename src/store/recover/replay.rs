@@ -19,6 +19,9 @@ const UNITS_IN_MEMORY: u64 = 1024 * 1024;
 /// The widest gap between two offsets of a queue that a rebuild fills.
 const GAP_MAX: u64 = 1024 * 1024;
 
+/// How far a broker's clock may have been set back between two records.
+const CLOCK_STEP_MS: i64 = 3_000;
+
 /// What a record's queue offset says about its queue.
 enum Fit {
     Fits,
@@ -29,7 +32,18 @@ enum Fit {
 struct Rebuild {
     /// What lies below was acknowledged and is not cut.
     trusted: u64,
+    /// No checkpoint of ours vouches for the log: perhaps another broker wrote it.
+    is_foreign: bool,
     seen: FastSet<u32>,
+}
+
+impl Rebuild {
+    /// Whether a queue offset out of turn may belong to the log all the same. Another broker leaves some out: Apache's
+    /// batch queues count the messages inside a record. But a record older than the one before it was left by an earlier
+    /// end of the log, which Apache does not clear.
+    fn explains(&self, store_at: i64, before: i64) -> bool {
+        self.is_foreign && store_at >= before - CLOCK_STEP_MS
+    }
 }
 
 impl Recover {
@@ -83,7 +97,7 @@ impl Recover {
         self.write_checkpoint(first, plan.limit).await?;
         self.load_queues(first).await?;
         let trusted = if plan.trusted { plan.from } else { first };
-        let mut rebuild = Rebuild { trusted, seen: FastSet::default() };
+        let mut rebuild = Rebuild { trusted, is_foreign: !plan.trusted, seen: FastSet::default() };
         let mut window = Window::default();
         let mut at = first;
         let mut replayed = 0;
@@ -140,6 +154,7 @@ impl Recover {
     }
 
     fn rebuild_with(&mut self, bytes: &Bytes, at: u64, rebuild: &mut Rebuild) -> Fit {
+        let before = self.last_store_at;
         let Some((view, slot)) = self.queue_of(bytes) else { return Fit::Fits };
         let offset = view.queue_offset.0;
         let queue = self.queues.get_mut(slot);
@@ -150,7 +165,7 @@ impl Recover {
             self.suspects.push(slot);
         }
         let expected = self.queues.get(slot).next;
-        if offset != expected && at >= rebuild.trusted {
+        if offset != expected && at >= rebuild.trusted && !rebuild.explains(view.store_at.0, before) {
             return Fit::Contradicts;
         }
         if offset < expected || offset - expected > GAP_MAX {

@@ -61,11 +61,12 @@ impl Handover<'_> {
         let stage = self.stage(&target, "first");
         let names = Names::create(&stage)?;
         let driver = stage.driver("seed")?;
-        names.write(&driver, &Target::store(&first), from_apache)?;
+        names.write(&driver, target.broker, &Target::store(&first), from_apache)?;
         let before = Served::pull(target.broker, &names.queues())?;
         let still = [names.plain.as_str(), names.rich.as_str()];
         if from_apache {
             before.found_by_key(target.broker, &still)?;
+            self.refuses_a_store_in_use(&first)?;
         }
         let consumed = names.consumed(&stage)?;
         target.kill_broker();
@@ -134,6 +135,15 @@ impl Handover<'_> {
             return Ok(());
         }
         Err(CheckError::Never { what: "a copy of the store", seconds: 0 })
+    }
+
+    /// Our broker must not touch a store on which Apache's is running.
+    fn refuses_a_store_in_use(&self, first: &Path) -> Result<(), CheckError> {
+        let conf = self.dir.join("refused.conf");
+        fs::write(&conf, format!("listenPort=0\nstorePathRootDir={}\n", Target::store(first).display()))?;
+        let ended = Command::new(self.binary).args(["broker", "-c"]).arg(&conf).output()?;
+        output(&String::from_utf8_lossy(&ended.stderr), &["is in use"], &["the log ends"])?;
+        Ok(output(&String::from_utf8_lossy(&ended.stdout), &[], &["boot success"])?)
     }
 
     /// Negative control, live: the same store with one byte of one record changed must not pass.

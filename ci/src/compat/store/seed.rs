@@ -8,6 +8,7 @@
 //! ```
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,7 +74,13 @@ impl Names {
     }
 
     /// Writes everything; ends once the group's offsets are in `store`'s table. `nul`: with a zero in a property.
-    pub(super) fn write(&self, driver: &Driver, store: &Path, nul: bool) -> Result<(), CheckError> {
+    pub(super) fn write(
+        &self,
+        driver: &Driver,
+        broker: SocketAddr,
+        store: &Path,
+        nul: bool,
+    ) -> Result<(), CheckError> {
         let Self { plain, rich, delay, tx, group, tx_group } = self;
         let wanted = usize::try_from(PLAIN).unwrap_or(usize::MAX);
         consume(driver, "c", &format!("kind=concurrent topic={plain} group={group}"))?;
@@ -103,6 +110,7 @@ impl Names {
         stop(driver, "c")?;
         let key = format!("\"{plain}@{group}\"");
         until("the group's offsets on disk", || Ok(offsets_in(store, &key)? == PLAIN))?;
+        settled(broker, 10)?;
         // Last, so that their time has not come when the broker is killed.
         produce(
             driver,
@@ -183,6 +191,16 @@ impl Names {
         not_early(&later, before, LATER_MS)?;
         refuses("a later due time", not_early(&later, before, 6_000_000))
     }
+}
+
+/// Waits until the op topic says of `count` half messages that they are settled: Apache gathers such records for seconds,
+/// and would be right to ask again about those it lost.
+fn settled(broker: SocketAddr, count: usize) -> Result<(), CheckError> {
+    let topic = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+    until("records of what was decided", || {
+        let ops = Served::pull(broker, &[(topic.to_owned(), 1)])?;
+        Ok(ops.of(topic).flat_map(|op| &op.body).filter(|byte| **byte == b',').count() >= count)
+    })
 }
 
 /// Sends messages in transactions of producer `tx`, which has then `done` calls behind it.

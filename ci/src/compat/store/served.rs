@@ -29,6 +29,7 @@ pub(super) struct Stored {
     /// Milliseconds of the wall clock.
     pub(super) store_at: i64,
     pub(super) is_compressed: bool,
+    pub(super) body: Vec<u8>,
     /// By name, in no order.
     pub(super) properties: BTreeMap<String, String>,
 }
@@ -160,8 +161,8 @@ impl Stored {
             return Err("an IPv6 host");
         }
         let signed = |at| number::<8>(record, at).map(u64::cast_signed);
-        let body = usize::try_from(number::<4>(record, 84)?).map_err(|_| "body length")?;
-        let topic = 88 + body;
+        let body_len = usize::try_from(number::<4>(record, 84)?).map_err(|_| "body length")?;
+        let topic = 88 + body_len;
         let behind_topic = if magic == MAGICS[1] {
             topic + 2 + usize::try_from(number::<2>(record, topic)?).map_err(|_| "topic length")?
         } else {
@@ -173,6 +174,7 @@ impl Stored {
             position: number::<8>(record, 28)?,
             store_at: signed(56)?,
             is_compressed: sys_flag & COMPRESSED != 0,
+            body: record.get(88..topic).ok_or("body length")?.to_vec(),
             properties: properties(block),
         };
         Ok((signed(20)?, stored, rest))

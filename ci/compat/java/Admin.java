@@ -21,6 +21,7 @@ public final class Admin {
             PrintStream capture = new PrintStream(printed, true, StandardCharsets.UTF_8);
             System.setOut(capture);
             System.setErr(capture);
+            Commands.forget();
             MQAdminStartup.main0(Arrays.copyOfRange(words, 1, words.length), null);
             capture.flush();
             answers.print("{\"ev\":\"ran\",\"id\":" + quote(words[0]) + ",\"body\":"
@@ -28,6 +29,13 @@ public final class Admin {
             answers.flush();
         }
         Runtime.getRuntime().halt(0);
+    }
+
+    /** A launcher's process runs one command; in the next one, some would use the connection that they closed. */
+    private static final class Commands extends MQAdminStartup {
+        static void forget() {
+            SUB_COMMANDS.clear();
+        }
     }
 
     private static String quote(String text) {

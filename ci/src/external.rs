@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::cargo::{cargo, target_dir};
 use crate::compat::{self, Against, Client};
+use crate::full_disk;
 use crate::kill9;
 use crate::step::{Failed, Gate, Outcome, Passed, capture, watch};
 
@@ -67,6 +68,24 @@ fn kills(root: PathBuf, binary: PathBuf, rounds: u32, against: Against) -> Outco
         Ok(report) => Ok(Passed { checks: u64::from(rounds), note: report.to_string() }),
         Err(error) => Err(Failed::because(error.to_string())),
     }
+}
+
+pub(crate) fn full_disk(gate: &mut Gate, rounds: u32, binary: Option<PathBuf>) {
+    let binary = built(gate, Against::Staticfire, binary);
+    let dir = gate.root.join("target/full-disk");
+    gate.step("full-disk", || {
+        let launch = compat::target::Launch::staticfire(&binary);
+        let report = full_disk::run(full_disk::Options { dir, launch, rounds }, &mut io::stderr())
+            .map_err(|error| Failed::because(error.to_string()))?;
+        let full_disk::Report { acknowledged, refused, said, mut resumed } = report;
+        resumed.sort_unstable();
+        let worst = resumed.last().copied().unwrap_or_default().as_millis();
+        let note = format!(
+            "filled {rounds} times: {acknowledged} acknowledged, none lost; {refused} refused (`{said}`); served \
+             again after {worst} ms at worst"
+        );
+        Ok(Passed { checks: u64::from(rounds), note })
+    });
 }
 
 /// The binary to drive, built unless one was given or none is needed.

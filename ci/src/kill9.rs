@@ -26,9 +26,9 @@ use crate::compat::target::{Launch, Target, TargetError};
 use crate::compat::wire::{Wire, WireError};
 
 /// Topic of the load.
-const TOPIC: &str = "kill9";
+pub(crate) const TOPIC: &str = "kill9";
 /// Its queues, each with its own writers.
-const QUEUES: u32 = 4;
+pub(crate) const QUEUES: u32 = 4;
 /// Writers per queue: acknowledgements of one queue come from several connections.
 const WRITERS_PER_QUEUE: u32 = 2;
 
@@ -103,13 +103,13 @@ impl fmt::Display for Report {
 }
 
 /// Place of a message.
-type Place = (u32, i64);
+pub(crate) type Place = (u32, i64);
 
 /// One acknowledgement.
 #[derive(Clone, Debug)]
-struct Ack {
-    place: Place,
-    id: String,
+pub(crate) struct Ack {
+    pub(crate) place: Place,
+    pub(crate) id: String,
 }
 
 /// Runs all rounds; tells each on `progress`.
@@ -213,7 +213,7 @@ fn write_until_killed(broker: SocketAddr, round: u32, writer: u32, acks: &Mutex<
 }
 
 /// The body of message `id`: the id, then letters that follow from it, 200 to 3,200 bytes.
-fn body(id: &str) -> Vec<u8> {
+pub(crate) fn body(id: &str) -> Vec<u8> {
     let sum: u32 = id.bytes().map(u32::from).sum();
     let length = 200 + usize::try_from(sum * 31 % 3000).unwrap_or(0);
     let start = usize::try_from(sum % 26).unwrap_or(0);
@@ -223,14 +223,19 @@ fn body(id: &str) -> Vec<u8> {
 
 /// Follows every queue of the topic.
 #[derive(Default)]
-struct Reader {
+pub(crate) struct Reader {
     next: BTreeMap<u32, i64>,
     seen: BTreeMap<Place, String>,
 }
 
 impl Reader {
+    /// What was read, by place.
+    pub(crate) fn seen(&self) -> &BTreeMap<Place, String> {
+        &self.seen
+    }
+
     /// Reads every queue to its end. The outer error is the connection's, the inner one a broken promise.
-    fn read_to_end(&mut self, broker: SocketAddr) -> Result<Result<(), Fault>, WireError> {
+    pub(crate) fn read_to_end(&mut self, broker: SocketAddr) -> Result<Result<(), Fault>, WireError> {
         let mut wire = Wire::connect(broker)?;
         for queue in 0..QUEUES {
             let patience = Deadline::after(Duration::from_secs(20));
@@ -322,7 +327,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// Every acknowledged message is where it was acknowledged.
-fn judge(acks: &[Ack], seen: &BTreeMap<Place, String>) -> Result<(), Fault> {
+pub(crate) fn judge(acks: &[Ack], seen: &BTreeMap<Place, String>) -> Result<(), Fault> {
     match acks.iter().find(|ack| seen.get(&ack.place) != Some(&ack.id)) {
         Some(ack) => {
             let there = seen.get(&ack.place).cloned().unwrap_or_else(|| "nothing".to_owned());

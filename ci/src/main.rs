@@ -16,6 +16,7 @@ mod check;
 mod compat;
 mod deny;
 mod external;
+mod full_disk;
 mod fuzz;
 mod kill9;
 mod sim;
@@ -99,6 +100,15 @@ enum Command {
         #[arg(long)]
         binary: Option<std::path::PathBuf>,
     },
+    /// A file system filled to its last byte under load, again and again (needs root, or `unshare -rm`)
+    FullDisk {
+        /// How many times
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// This binary instead of a fresh release build
+        #[arg(long)]
+        binary: Option<std::path::PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -117,6 +127,7 @@ fn main() -> ExitCode {
         Command::Fuzz { minutes, target } => fuzz::fuzz(&mut gate, minutes, target.as_deref()),
         Command::Bench { store } => external::bench(&mut gate, store),
         Command::Kill9 { rounds, against, binary } => external::kill9(&mut gate, rounds, against, binary),
+        Command::FullDisk { rounds, binary } => external::full_disk(&mut gate, rounds, binary),
     }
     gate.finish()
 }

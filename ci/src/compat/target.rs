@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -142,6 +142,11 @@ impl Target {
             drop(child.kill());
             drop(child.wait());
         }
+    }
+
+    /// How the broker ended, if it has.
+    pub(crate) fn broker_ended(&mut self) -> Option<ExitStatus> {
+        self.children.last_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// SIGTERM to both, broker first; returns whether both ended by themselves within `patience`.

@@ -369,6 +369,8 @@ impl ClusterBuilder {
                 config.store_path_root = "store".into();
                 config.flush_disk_type = flush;
                 config.default_topic_queues = queues;
+                // A simulated disk is full by a fault, not by messages; what was acknowledged is to be found again.
+                config.clean_file_forcibly = false;
                 changes.iter().for_each(|change| change(&mut config));
                 let mut store = small_store(&config);
                 store_changes.iter().for_each(|change| change(&mut store));

@@ -6,6 +6,7 @@ pub mod planted;
 mod answer;
 mod core;
 mod counters;
+mod disk_marks;
 mod dispatch;
 mod driver;
 mod handler;

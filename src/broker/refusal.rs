@@ -143,9 +143,10 @@ impl From<Refusal> for Response {
 fn append_code(error: &AppendError) -> ResponseCode {
     match error {
         AppendError::NotReady => ResponseCode::SystemBusy,
-        AppendError::DiskFull(_) | AppendError::Latched(_) | AppendError::Closed => {
-            ResponseCode::ServiceNotAvailable
-        }
+        AppendError::DiskFull(_)
+        | AppendError::OverMark(_)
+        | AppendError::Latched(_)
+        | AppendError::Closed => ResponseCode::ServiceNotAvailable,
         AppendError::Record { .. }
         | AppendError::RecordTooLarge { .. }
         | AppendError::UnitTooLarge { .. } => ResponseCode::MessageIllegal,

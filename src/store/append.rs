@@ -68,6 +68,9 @@ impl Core {
         if let Some(path) = &state.full {
             return refuse(AppendError::DiskFull(Arc::clone(path)));
         }
+        if let Some(mark) = &state.over_mark {
+            return refuse(AppendError::OverMark(Arc::clone(mark)));
+        }
         self.measure(state, unit, sizes).map_err(|error| (error, None))?;
         if unit.iter().any(|record| state.deleting.contains(&record.topic)) {
             state.blocked = true;

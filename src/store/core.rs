@@ -25,6 +25,7 @@ use super::config::Config;
 use super::config::Flush;
 use super::error::FlushError;
 use super::error::LatchCause;
+use super::error::OverMark;
 use super::index::Index;
 use super::layout::Layout;
 use super::log::Log;
@@ -82,6 +83,8 @@ pub(super) struct State {
     pub(super) full: Option<Arc<PathBuf>>,
     /// No space for the next segment: nothing is taken that does not fit into what is there.
     pub(super) segment_full: Option<Arc<PathBuf>>,
+    /// The disk is fuller than its operator wants: nothing is taken.
+    pub(super) over_mark: Option<Arc<OverMark>>,
     pub(super) latched: Option<Arc<LatchCause>>,
     /// Appends are refused.
     pub(super) closing: bool,
@@ -159,6 +162,7 @@ impl State {
             segment_signalled: false,
             full: None,
             segment_full: None,
+            over_mark: None,
             latched: None,
             closing: false,
             gone: false,

@@ -20,6 +20,20 @@ pub struct LatchCause {
     pub error: io::Error,
 }
 
+/// The file system is fuller than its operator lets it become.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the disk is full: {used_percent} % of the file system of {} is used and messages are taken up to {limit_percent} % \
+     (diskSpaceWarningLevelRatio); free space there, or keep less (fileReservedTime)",
+    .dir.display()
+)]
+pub struct OverMark {
+    pub dir: PathBuf,
+    /// Rounded down.
+    pub used_percent: u8,
+    pub limit_percent: u8,
+}
+
 /// Why a store does not open. Nothing on disk was changed, except where recovery had begun; it starts over next time.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -52,6 +66,9 @@ pub enum AppendError {
     /// Messages are taken again once there is space; reads go on.
     #[error("the disk is full: no space left for {}", .0.display())]
     DiskFull(Arc<PathBuf>),
+    /// As [`AppendError::DiskFull`], before it is.
+    #[error(transparent)]
+    OverMark(Arc<OverMark>),
     #[error(transparent)]
     Latched(Arc<LatchCause>),
     #[error("the store is closed")]

@@ -19,6 +19,7 @@ use super::FlushError;
 use super::KeyFound;
 use super::KeyQuery;
 use super::OpenError;
+use super::OverMark;
 use super::Published;
 use super::Read;
 use super::ReadError;
@@ -246,6 +247,24 @@ impl Store {
         self.core.run_retention(now).await
     }
 
+    /// Removes the oldest segment though retention would keep it; nothing when it is the active one, or behind the
+    /// checkpoint.
+    pub async fn remove_oldest(&self) -> Result<Removed, UpkeepError> {
+        self.core.remove_oldest().await
+    }
+
+    /// Refuses appends with [`AppendError::OverMark`], or takes them again.
+    pub fn refuse_above(&self, mark: Option<OverMark>) {
+        let mut state = self.core.state.lock();
+        match (&state.over_mark, &mark) {
+            (None, Some(mark)) => tracing::warn!("{mark}"),
+            (Some(_), None) => tracing::info!("messages are taken again: the disk is below its mark"),
+            _ => {}
+        }
+        state.over_mark = mark.map(Arc::new);
+        state.unblock();
+    }
+
     pub fn stats(&self) -> Stats {
         let earliest = self.core.earliest_store_time();
         let state = self.core.state.lock();
@@ -266,7 +285,9 @@ impl Store {
             last_sync_us: state.counters.last_sync_us,
             checkpoints: state.counters.checkpoints,
             damaged_reads: state.counters.damaged_reads,
-            trouble: latched.or_else(|| full.map(|path| format!("no space left for {}", path.display()))),
+            trouble: latched
+                .or_else(|| full.map(|path| format!("no space left for {}", path.display())))
+                .or_else(|| state.over_mark.as_ref().map(ToString::to_string)),
             earliest,
         }
     }

@@ -51,6 +51,7 @@ pub use error::AppendError;
 pub use error::FlushError;
 pub use error::LatchCause;
 pub use error::OpenError;
+pub use error::OverMark;
 pub use error::ReadError;
 pub use front::Store;
 pub use index::IndexShape;

@@ -584,3 +584,51 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn above_its_mark_a_disk_takes_no_message_and_below_it_does_again() {
+    run(async {
+        let dir = scratch("mark");
+        let (store, _) = open(&Config::small(&dir)).await;
+        append(&store, &[record("T", 0, "before")]).await;
+        let mark = OverMark { dir: dir.clone(), used_percent: 91, limit_percent: 90 };
+        store.refuse_above(Some(mark.clone()));
+        let refused = store.append(&[record("T", 0, "above")], &mut Vec::new()).unwrap_err();
+        assert!(matches!(&refused, AppendError::OverMark(told) if **told == mark), "{refused}");
+        assert_eq!(store.stats().trouble, Some(mark.to_string()));
+        assert_eq!(bodies(&store, "T", 0).await, ["before"]);
+        store.refuse_above(None);
+        append(&store, &[record("T", 0, "below")]).await;
+        assert_eq!(bodies(&store, "T", 0).await, ["before", "below"]);
+        assert_eq!(store.stats().trouble, None);
+        store.shutdown().await.unwrap();
+        remove(&dir);
+    });
+}
+
+#[test]
+fn the_oldest_segment_goes_by_force_and_never_the_active_one() {
+    run(async {
+        let dir = scratch("by-force");
+        let (store, _) = open(&Config { segment_bytes: 4096, ..Config::small(&dir) }).await;
+        for n in 0..60 {
+            append(&store, &[sized("T", 0, n, 100)]).await;
+        }
+        store.shutdown().await.unwrap();
+        let (store, _) = open(&Config { segment_bytes: 4096, ..Config::small(&dir) }).await;
+        let before = store.stats().segments;
+        assert!(before > 2);
+        for gone in 1..before {
+            assert_eq!(store.remove_oldest().await.unwrap().segments, 1);
+            assert_eq!(store.stats().segments, before - gone);
+        }
+        assert_eq!(store.remove_oldest().await.unwrap(), Removed::default());
+        let bounds = store.bounds("T", QueueId(0)).unwrap();
+        assert!(bounds.min.0 > 0 && bounds.max.0 == 60, "{bounds:?}");
+        let below =
+            store.read("T", QueueId(0), QueueOffset(0), &ReadLimits::pull(32), &|_| true).await.unwrap();
+        assert_eq!((below.status, below.next), (ReadStatus::OffsetTooSmall, bounds.min));
+        store.shutdown().await.unwrap();
+        remove(&dir);
+    });
+}

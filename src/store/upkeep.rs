@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::checkpoint::Checkpoint;
 use super::core::Core;
+use super::core::State;
 use super::error::FlushError;
 use super::error::LatchCause;
 use super::error::ReadError;
@@ -218,17 +219,7 @@ impl Core {
         let _alone = self.upkeep.lock().await;
         let mut removed = Removed::default();
         while let Some(first) = self.oldest_to_remove(now) {
-            let keep_from = first + self.config.segment_bytes;
-            self.raise_minima(keep_from, &mut removed).await?;
-            self.state.lock().log.drop_oldest();
-            let path = self.layout.segment(first);
-            self.files.forget(&path);
-            self.env.disk.remove(&path).await.map_err(failed("remove", &path))?;
-            let dir = &self.layout.commit_log;
-            self.env.disk.sync_dir(dir).await.map_err(failed("sync", dir))?;
-            removed.segments += 1;
-            removed.bytes += self.config.segment_bytes;
-            tracing::info!("retention removed {}", path.display());
+            self.remove_segment(first, &mut removed).await?;
         }
         let first = self.state.lock().log.first;
         removed.index_files = self.drop_index_below(first).await.map_err(|trouble| {
@@ -238,14 +229,42 @@ impl Core {
         Ok(removed)
     }
 
+    pub(super) async fn remove_oldest(&self) -> Result<Removed, UpkeepError> {
+        let _alone = self.upkeep.lock().await;
+        let mut removed = Removed::default();
+        let first = {
+            let state = self.state.lock();
+            is_removable(&state).then_some(state.log.first)
+        };
+        if let Some(first) = first {
+            self.remove_segment(first, &mut removed).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn remove_segment(&self, first: u64, removed: &mut Removed) -> Result<(), UpkeepError> {
+        let keep_from = first + self.config.segment_bytes;
+        self.raise_minima(keep_from, removed).await?;
+        self.state.lock().log.drop_oldest();
+        let path = self.layout.segment(first);
+        self.files.forget(&path);
+        self.env.disk.remove(&path).await.map_err(failed("remove", &path))?;
+        let dir = &self.layout.commit_log;
+        self.env.disk.sync_dir(dir).await.map_err(failed("sync", dir))?;
+        removed.segments += 1;
+        removed.bytes += self.config.segment_bytes;
+        tracing::info!("retention removed {}", path.display());
+        Ok(())
+    }
+
     /// The start of the oldest segment, if retention does not keep it. Its messages are older than the first one of the
     /// next segment. Nothing behind the checkpoint is removed.
     fn oldest_to_remove(&self, now: Timestamp) -> Option<u64> {
         let state = self.state.lock();
-        let next = state.log.first + state.log.segment_bytes();
-        if state.log.segments_len() < 2 || state.checkpoint < next {
+        if !is_removable(&state) {
             return None;
         }
+        let next = state.log.first + state.log.segment_bytes();
         let retention = &self.config.retention;
         let too_big = retention.keep_bytes.is_some_and(|bytes| state.log.end - state.log.first > bytes);
         let stored = self.store_time_at(&state, next);
@@ -311,6 +330,12 @@ impl Core {
         }
         Ok(low)
     }
+}
+
+/// Not the active segment, and nothing behind the checkpoint.
+fn is_removable(state: &State) -> bool {
+    let next = state.log.first + state.log.segment_bytes();
+    state.log.segments_len() >= 2 && state.checkpoint >= next
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> UpkeepError + use<> {

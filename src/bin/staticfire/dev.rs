@@ -33,6 +33,9 @@ pub(crate) async fn run(env: &Env, options: Dev) -> Result<(), Failure> {
         listen_port: options.listen_port,
         store_path_root: options.data.join("broker"),
         commit_log_segment_bytes: SEGMENT_BYTES,
+        // A laptop's disk is often fuller than a broker's may be, and not by messages.
+        disk_warning_percent: 100,
+        clean_file_forcibly: false,
         ..Config::new(&Host { name: "dev".to_owned(), ip: LOOPBACK })
     };
     let mut config = file::properties(env, &TABLE, options.config.as_deref(), base).await?;

@@ -46,6 +46,13 @@ pub static KEYS: [Key<Config>; 42] = [
     key("deleteWhen", DELETE_WHEN, "when expired segments are deleted"),
     key("fileReservedTime", RESERVED, "how long a segment is kept"),
     key("diskMaxUsedSpaceRatio", DISK_USED, "fuller than this, expired segments go at any hour"),
+    key(
+        "cleanFileForciblyEnable",
+        Slot::Flag(|c| &mut c.clean_file_forcibly),
+        "on a disk fuller than diskSpaceCleanForciblyRatio, the oldest segments go, expired or not",
+    ),
+    key("diskSpaceCleanForciblyRatio", DISK_FORCIBLY, "see cleanFileForciblyEnable; 100 never"),
+    key("diskSpaceWarningLevelRatio", DISK_WARNING, "fuller than this, messages are refused; 100 never"),
     key("messageDelayLevel", DELAY_LEVELS, "the wait of each delay level"),
     key("longPollingEnable", Slot::Flag(|c| &mut c.long_polling), "hold a pull that finds nothing"),
     key(
@@ -91,6 +98,8 @@ const INDEX_ENTRIES: Slot<Config> = Slot::Count(|c| &mut c.index_entries, 2..=10
 const BODY: Slot<Config> = Slot::Count(|c| &mut c.body_bytes_max, 1..=8 << 20, "bytes");
 const RESERVED: Slot<Config> = Slot::Whole(|c| &mut c.file_reserved_hours, 1..=876_000, "hours");
 const DISK_USED: Slot<Config> = Slot::Percent(|c| &mut c.disk_used_percent_max, 10..=95);
+const DISK_FORCIBLY: Slot<Config> = Slot::Percent(|c| &mut c.disk_clean_forcibly_percent, 30..=100);
+const DISK_WARNING: Slot<Config> = Slot::Percent(|c| &mut c.disk_warning_percent, 35..=100);
 const CHECKS: Slot<Config> = Slot::Count(|c| &mut c.transaction_check_max, 1..=1_000, "checks");
 
 const BROKER_ID: Slot<Config> = Slot::Other {

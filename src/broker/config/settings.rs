@@ -68,6 +68,11 @@ pub struct Config {
     pub file_reserved_hours: u64,
     /// Percent of the file system in use above which expired segments are deleted at any hour.
     pub disk_used_percent_max: u8,
+    /// Percent above which the oldest segments are deleted, expired or not, if `clean_file_forcibly`.
+    pub disk_clean_forcibly_percent: u8,
+    pub clean_file_forcibly: bool,
+    /// Percent above which messages are refused.
+    pub disk_warning_percent: u8,
 
     // -- delivery -----------------------------------------------------------------------------------
     pub delay_levels: DelayLevels,
@@ -150,6 +155,9 @@ impl Config {
             delete_when_hours: vec![4],
             file_reserved_hours: 72,
             disk_used_percent_max: 75,
+            disk_clean_forcibly_percent: 85,
+            clean_file_forcibly: true,
+            disk_warning_percent: 90,
             delay_levels: DelayLevels::default(),
             long_polling: true,
             notify_consumer_ids_changed: true,

@@ -221,12 +221,18 @@ impl Core {
         while let Some(first) = self.oldest_to_remove(now) {
             self.remove_segment(first, &mut removed).await?;
         }
+        self.drop_index(&mut removed).await?;
+        Ok(removed)
+    }
+
+    /// Index files of what is no longer in the log.
+    async fn drop_index(&self, removed: &mut Removed) -> Result<(), UpkeepError> {
         let first = self.state.lock().log.first;
         removed.index_files = self.drop_index_below(first).await.map_err(|trouble| {
             let FileTrouble { action, path, error } = trouble;
             UpkeepError::Io { action, path, error }
         })?;
-        Ok(removed)
+        Ok(())
     }
 
     pub(super) async fn remove_oldest(&self) -> Result<Removed, UpkeepError> {
@@ -238,6 +244,7 @@ impl Core {
         };
         if let Some(first) = first {
             self.remove_segment(first, &mut removed).await?;
+            self.drop_index(&mut removed).await?;
         }
         Ok(removed)
     }

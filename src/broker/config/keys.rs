@@ -12,7 +12,7 @@ pub static TABLE: Table<Config> = Table { keys: &KEYS, apache: include_str!("apa
 const DAY_MS: u64 = 86_400_000;
 
 /// Every supported key.
-pub static KEYS: [Key<Config>; 42] = [
+pub static KEYS: [Key<Config>; 45] = [
     key("brokerClusterName", Slot::Name(|c| &mut c.cluster_name), "the cluster it belongs to"),
     key("brokerName", Slot::Name(|c| &mut c.broker_name), "its name in the cluster; the host's unless set"),
     key("brokerId", BROKER_ID, "0, a master: no replication yet"),

@@ -317,6 +317,7 @@ impl Store {
     async fn close(&self) -> Result<(), UpkeepError> {
         let core = &self.core;
         let end = core.state.lock().log.end;
+        core.flushed(end).await?;
         if core.env.timeout_ms(INDEX_WAIT_MS, core.index.reached(end)).await.is_none() {
             tracing::info!("the index is behind the log; it goes on from where it is at the next start");
         }

@@ -113,7 +113,7 @@ impl Core {
             if walk.entries >= ENTRIES_MAX || entry.physical < self.state.lock().log.first {
                 return Ok(false);
             }
-            if walk.entries % ENTRIES_A_TURN == 0 {
+            if walk.entries.is_multiple_of(ENTRIES_A_TURN) {
                 self.env.aside(|| ()).await;
             }
             let stored_at = header.begin_at.saturating_add(i64::from(entry.seconds) * 1_000);

@@ -106,8 +106,11 @@ const TABLE: &[Row] = &[
     ),
 ];
 
-/// What must be refused afterwards, and with what.
-const REFUSED: &[(RequestCode, &[(&str, &str)], &str)] = &[
+/// A request, its fields, and what its refusal names.
+type Refused = (RequestCode, &'static [(&'static str, &'static str)], &'static str);
+
+/// What must be refused afterwards.
+const REFUSED: &[Refused] = &[
     (RequestCode::GetTopicConfig, &[("topic", "nowhere")], "nowhere"),
     (RequestCode::GetConsumerConnectionList, &[("consumerGroup", "strangers")], "strangers"),
     (RequestCode::GetProducerConnectionList, &[("producerGroup", "strangers")], "strangers"),

@@ -16,12 +16,15 @@ use crate::store::unit::Unit;
 const BLOCK_UNITS: u64 = 256;
 const BLOCKS_MAX: usize = 4096;
 
+/// The offset of its first unit, and its units.
+type Block = (u64, Vec<Unit>);
+
 pub(super) struct UnitBlocks {
     env: Env,
     layout: Layout,
     file_units: u64,
-    /// By queue: the offset of the block's first unit, and its units.
-    blocks: FastMap<Arc<str>, FastMap<u32, (u64, Vec<Unit>)>>,
+    /// By topic and queue.
+    blocks: FastMap<Arc<str>, FastMap<u32, Block>>,
     count: usize,
 }
 

@@ -4,7 +4,7 @@
 //!   seed      the official Java client writes everything a store can hold, over several segments
 //!   pull      every record of every queue, as the first broker serves it
 //!   kill -9   and half a record behind the log's end
-//!   open      by the other broker: the same bytes by offset, by id; the same consumer offsets
+//!   open      by the other broker: the same bytes by offset, id and key; the same consumer offsets
 //!   seed      the delayed come, the undecided are checked, the group goes on
 //! ```
 //!
@@ -94,6 +94,7 @@ impl Handover<'_> {
             refuses(edit, after.kept_by(&tampered, &still))?;
         }
         before.found_by_id(target.broker)?;
+        before.found_by_key(target.broker, &still)?;
         let now = names.consumed(&stage)?;
         if now != consumed {
             let what = format!("the group had consumed {consumed:?}, now it is {now:?}");
@@ -101,7 +102,7 @@ impl Handover<'_> {
         }
         let told = names.go_on(&stage, &before)?;
         Ok(format!(
-            "{} records of {} queues the same by offset and id; {told}",
+            "{} records of {} queues the same by offset, id and key; {told}",
             before.records.len(),
             before.ends.len()
         ))
@@ -117,6 +118,8 @@ impl Handover<'_> {
         if apache {
             // On a busy machine Apache refuses requests that waited for 200 ms; this run is not about that.
             launch.properties.push("waitTimeMillsInSendQueue=20000".to_owned());
+            // After a kill Apache removes its index files; so told, it fills new ones from the log.
+            launch.properties.push("messageIndexSafe=true".to_owned());
         }
         launch.properties.extend(properties.iter().map(|line| (*line).to_owned()));
         launch

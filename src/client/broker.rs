@@ -32,6 +32,7 @@ use crate::protocol::command::offset::SearchOffset;
 use crate::protocol::command::offset::UpdateConsumerOffset;
 use crate::protocol::command::pull::Pull;
 use crate::protocol::command::pull::PullReply;
+use crate::protocol::command::query::QueryMessage;
 use crate::protocol::command::send::SendBack;
 use crate::protocol::command::send::SendHeader;
 use crate::protocol::command::send::SendReply;
@@ -128,6 +129,21 @@ impl Shared {
             suggested: reply.suggest_which_broker_id,
             body: answer.body,
         })
+    }
+
+    /// The records that a broker finds by key, as it sends them; none where it finds none.
+    pub(super) async fn query_message(
+        &self,
+        addr: &str,
+        query: &QueryMessage,
+    ) -> Result<Bytes, RequestError> {
+        let header = request(RequestCode::QueryMessage, |ext| query.encode(ext));
+        let answer = self.ask(addr, header, Bytes::new(), self.settings.request_timeout_ms).await?;
+        match answer.header.response_code() {
+            Some(ResponseCode::Success) => Ok(answer.body),
+            Some(ResponseCode::QueryNotFound) => Ok(Bytes::new()),
+            _ => Err(refused(addr, &answer)),
+        }
     }
 
     /// `None` when the group has no offset for the queue. An error is no answer: nobody starts anywhere on one.

@@ -20,6 +20,7 @@ use crate::base::QueueOffset;
 use crate::base::Timestamp;
 use crate::protocol::command::pull;
 use crate::protocol::command::pull::pull_flag;
+use crate::protocol::command::query::QueryMessage;
 use crate::protocol::message::ReceivedMessage;
 use crate::protocol::names;
 use crate::protocol::record;
@@ -202,6 +203,40 @@ impl PullConsumer {
         time: Timestamp,
     ) -> Result<QueueOffset, RequestError> {
         self.shared().offset_at(&self.master(queue)?, queue, time).await
+    }
+
+    /// The youngest messages, at most `max`, that have `key` among their keys or as their id, in the order in which they
+    /// were stored: those of the queue's topic at the queue's broker, in whichever of its queues. A broker answers with 64
+    /// at the most. The consumer's tags do not matter here.
+    pub async fn query(
+        &self,
+        queue: &MessageQueue,
+        key: &str,
+        max: u32,
+    ) -> Result<Vec<MessageView>, RequestError> {
+        let addr = self.readable(queue)?;
+        let query = QueryMessage {
+            topic: queue.topic.to_string(),
+            key: key.to_owned(),
+            max_num: i32::try_from(max).unwrap_or(i32::MAX),
+            begin_timestamp: Timestamp(0),
+            end_timestamp: Timestamp(i64::MAX),
+            ..QueryMessage::default()
+        };
+        let body = self.shared().query_message(&addr, &query).await?;
+        let mut messages = Vec::new();
+        for record in record::split_records(&body) {
+            let malformed = |what: String| RequestError::Malformed { by: addr.clone(), what };
+            let record = record.map_err(|error| malformed(error.to_string()))?;
+            let message = ReceivedMessage::from_record(&record, UNFOLDED_BYTES_MAX)
+                .map_err(|error| malformed(error.to_string()))?;
+            let is_it = message.id() == key || message.message.keys().any(|word| word == key);
+            if is_it && message.message.topic == *queue.topic {
+                let of = MessageQueue { id: message.queue, ..queue.clone() };
+                messages.push(MessageView::new(message, &of));
+            }
+        }
+        Ok(messages)
     }
 
     fn shared(&self) -> &Arc<Shared> {

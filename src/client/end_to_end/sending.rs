@@ -98,6 +98,35 @@ fn a_pull_consumer_seeks_commits_and_finds_its_offset_again() {
 }
 
 #[test]
+fn a_message_is_found_by_key_and_by_id_in_whichever_queue() {
+    run(
+        "by-key",
+        |_| {},
+        |cluster| async move {
+            let client = cluster.client().await;
+            let producer = cluster.producer(&client, "P").await;
+            let mut ids = Vec::new();
+            for number in 0..6 {
+                let key = format!("k{}", number % 2);
+                let message = numbered("Keyed", number).with_keys(["all", key.as_str()]);
+                ids.push(producer.send(message).await.expect("it is stored").message_id);
+            }
+            let consumer = client.pull_consumer("G").tags("none").start().await.expect("it starts");
+            let queue = consumer.queues("Keyed").await.expect("it exists").remove(0);
+            let found = async |key: &str, max| {
+                let found = consumer.query(&queue, key, max).await.expect("an answer");
+                found.iter().map(body).collect::<Vec<_>>()
+            };
+            assert_eq!(found("all", 64).await, numbers(0..6));
+            assert_eq!(found("all", 2).await, numbers(4..6));
+            assert_eq!(found("k1", 1).await, numbers(5..6));
+            assert_eq!(found(&ids[3], 64).await, numbers(3..4));
+            assert_eq!(found("k2", 64).await, [""; 0]);
+        },
+    );
+}
+
+#[test]
 fn an_oneway_message_arrives_when_nothing_breaks() {
     run(
         "oneway",

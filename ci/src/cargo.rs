@@ -37,7 +37,7 @@ pub(crate) fn run_tests(command: &mut Command) -> Outcome {
     match capture(command) {
         Ok(printed) => {
             let counts = Counts::of(&printed);
-            Ok(Passed { checks: counts.passed, note: counts.to_string() })
+            Ok(Passed { checks: counts.passed, note: counts.to_string(), ..Passed::default() })
         }
         Err(failed) => {
             let counts = Counts::of(&failed.output);

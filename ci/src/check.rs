@@ -29,7 +29,7 @@ pub(crate) fn tidy(gate: &mut Gate) {
         let report = tidy::run(&root).map_err(|error| Failed::because(error.to_string()))?;
         let note = format!("{} files, {} rules", report.files, report.rules);
         if report.findings.is_empty() {
-            return Ok(Passed { checks: report.rules, note });
+            return Ok(Passed { checks: report.rules, note, ..Passed::default() });
         }
         let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         Err(Failed {

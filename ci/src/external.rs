@@ -42,7 +42,11 @@ pub(crate) fn compat(gate: &mut Gate, arguments: &CompatArguments) {
         let report =
             compat::run(&options, &mut io::stderr()).map_err(|error| Failed::because(error.to_string()))?;
         if report.failed() == 0 {
-            return Ok(Passed { checks: report.passed(), note: format!("{} checks", report.passed()) });
+            return Ok(Passed {
+                checks: report.passed(),
+                note: format!("{} checks", report.passed()),
+                ..Passed::default()
+            });
         }
         Err(Failed { passed: report.passed(), failed: report.failed(), output: report.to_string() })
     });
@@ -65,7 +69,7 @@ fn kills(root: PathBuf, binary: PathBuf, rounds: u32, against: Against) -> Outco
         compat::launch(&root, &binary, against).map_err(|error| Failed::because(error.to_string()))?;
     let options = kill9::Options { dir: root.join("target/kill9"), launch, rounds };
     match kill9::run(options, &mut io::stderr()) {
-        Ok(report) => Ok(Passed { checks: u64::from(rounds), note: report.to_string() }),
+        Ok(report) => Ok(Passed { checks: u64::from(rounds), note: report.to_string(), ..Passed::default() }),
         Err(error) => Err(Failed::because(error.to_string())),
     }
 }

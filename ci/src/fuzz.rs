@@ -53,13 +53,13 @@ pub(crate) fn fuzz(gate: &mut Gate, minutes: u64, only: Option<&str>) {
         if targets.is_empty() {
             return Err(Failed::because("no such fuzz target: see the binaries of ci/fuzz/Cargo.toml"));
         }
-        Ok(Passed { checks: 1, note: targets.join(", ") })
+        Ok(Passed { checks: 1, note: targets.join(", "), ..Passed::default() })
     });
     for target in targets {
         gate.step(&format!("fuzz: {target}"), || {
             let printed = capture(&mut run(&root, &target, minutes)?)?;
             let last = printed.lines().rev().find(|line| line.starts_with("Done ")).unwrap_or_default();
-            Ok(Passed { checks: 1, note: last.to_owned() })
+            Ok(Passed { checks: 1, note: last.to_owned(), ..Passed::default() })
         });
     }
 }

@@ -14,6 +14,7 @@
 mod cargo;
 mod check;
 mod compat;
+mod crash_images;
 mod deny;
 mod external;
 mod full_disk;
@@ -22,6 +23,7 @@ mod kill9;
 mod sim;
 mod step;
 mod tidy;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -68,6 +70,23 @@ enum Command {
         /// Only tests whose name contains this
         #[arg(long)]
         test: Option<String>,
+    },
+    /// A loss of power at every sync of the store's workload, and every recovery from it
+    CrashImages {
+        /// Operations of the workload
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+        operations: u64,
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// The bug zoo: how many seeds each planted mistake of history costs
+    Zoo {
+        /// Seeds of the swarm for each row, at most
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// Only rows with this id, or whose bug contains it
+        #[arg(long)]
+        row: Option<String>,
     },
     /// Licences, banned and duplicate crates, sources
     Deny,
@@ -122,6 +141,10 @@ fn main() -> ExitCode {
         Command::Test => check::test(&mut gate),
         Command::Sim { seeds, from } => sim::sim(&mut gate, seeds, from),
         Command::Seed { seed, test } => sim::seed(&mut gate, seed, test.as_deref()),
+        Command::CrashImages { operations, seed } => {
+            crash_images::crash_images(&mut gate, operations, seed);
+        }
+        Command::Zoo { seeds, row } => zoo::zoo(&mut gate, seeds, row.as_deref()),
         Command::Deny => deny::deny(&mut gate),
         Command::Compat(arguments) => external::compat(&mut gate, &arguments),
         Command::Fuzz { minutes, target } => fuzz::fuzz(&mut gate, minutes, target.as_deref()),

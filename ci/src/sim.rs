@@ -24,7 +24,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("sim: scenarios", &["-p", "staticfire-chaos", "--tests"]),
 ];
 /// The profile of all simulations: optimised, every assertion on.
-const PROFILE: &str = "sim";
+pub(crate) const PROFILE: &str = "sim";
 /// Seeds that a debug build must run exactly as the optimised one does, as `from:step:count`.
 const ALIKE: &str = "3000:1:6";
 /// What makes a build a simulation.
@@ -69,7 +69,7 @@ fn alike(optimised: &BTreeMap<u64, Trace>, debug: &BTreeMap<u64, Trace>) -> Outc
         return Err(Failed::because(format!("{} seeds ran; these differ:\n{lines}", optimised.len())));
     }
     let checks = optimised.len() as u64;
-    Ok(Passed { checks, note: format!("{checks} seeds, equal traces") })
+    Ok(Passed { checks, note: format!("{checks} seeds, equal traces"), ..Passed::default() })
 }
 
 pub(crate) fn seed(gate: &mut Gate, seed: u64, test: Option<&str>) {
@@ -82,7 +82,7 @@ pub(crate) fn seed(gate: &mut Gate, seed: u64, test: Option<&str>) {
 }
 
 /// A workspace to simulate and the flags that do it.
-struct Simulation {
+pub(crate) struct Simulation {
     root: PathBuf,
     /// Apart from the ordinary build's, so that neither waits for the other's lock.
     target: PathBuf,
@@ -90,7 +90,7 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn of(root: PathBuf) -> Simulation {
+    pub(crate) fn of(root: PathBuf) -> Simulation {
         let target = target_dir(&root).join("sim");
         Simulation { root, target, flags: FLAGS.map(str::to_owned).to_vec() }
     }
@@ -110,7 +110,7 @@ impl Simulation {
     }
 
     /// `cargo test` of a part.
-    fn test(&self, profile: &str, part: &[&str]) -> Command {
+    pub(crate) fn test(&self, profile: &str, part: &[&str]) -> Command {
         let mut command = cargo(&self.root);
         command.args(["test", "--profile", profile, "--target-dir"]).arg(&self.target);
         command.args(part);
@@ -185,7 +185,7 @@ mod tests {
     fn no_tests_are_no_success() {
         let failed = some(Ok(Passed::default())).expect_err("nothing was tested");
         assert!(failed.output.contains("compiled to nothing"), "{}", failed.output);
-        assert!(some(Ok(Passed { checks: 1, note: String::new() })).is_ok());
+        assert!(some(Ok(Passed { checks: 1, note: String::new(), ..Passed::default() })).is_ok());
     }
 
     /// A crate whose only test exists under the simulator, as those of `sim-tests` do.

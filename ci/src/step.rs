@@ -33,6 +33,8 @@ struct Step {
     passed: u64,
     failed: u64,
     note: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    figures: Vec<serde_json::Value>,
     #[serde(skip_serializing_if = "String::is_empty")]
     failure: String,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Passed {
     pub(crate) checks: u64,
     /// Half a line for the reader.
     pub(crate) note: String,
+    /// What was measured, for machines.
+    pub(crate) figures: Vec<serde_json::Value>,
 }
 
 /// What a step has to say when it does not hold.
@@ -83,6 +87,7 @@ impl Gate {
             passed: 0,
             failed: 0,
             note: String::new(),
+            figures: Vec::new(),
             failure: String::new(),
         };
         match outcome {
@@ -90,6 +95,7 @@ impl Gate {
                 self.say(&format!("ok     {seconds:>6.1} s  {}\n", passed.note));
                 step.passed = passed.checks.max(1);
                 step.note = passed.note;
+                step.figures = passed.figures;
             }
             Err(failed) => {
                 self.say(&format!("FAILED {seconds:>6.1} s\n\n{}\n\n", failed.output.trim_end()));

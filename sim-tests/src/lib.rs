@@ -19,3 +19,5 @@ mod store_index;
 mod swarm;
 #[cfg(all(test, madsim))]
 mod workload;
+#[cfg(all(test, madsim))]
+mod zoo;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::planted;
 use crate::env::Access;
 use crate::env::Env;
 
@@ -45,14 +46,22 @@ pub async fn save(env: &Env, path: &Path, content: Bytes) -> Result<(), SaveErro
         move |error| SaveError { action, path, error }
     };
     let dir = path.parent().unwrap_or(Path::new("."));
-    let temporary = sibling(path, ".tmp");
+    let in_place = env.planted(planted::REPLACE_IN_PLACE);
+    let temporary = if in_place { path.to_path_buf() } else { sibling(path, ".tmp") };
     env.disk.create_dir_all(dir).await.map_err(fail("create", dir))?;
     let file = env.disk.open(&temporary, Access::Create).await.map_err(fail("create", &temporary))?;
+    if in_place {
+        file.set_len(0).await.map_err(fail("clear", path))?;
+    }
+    env.probe("config_file.created");
     let len = content.len() as u64;
     file.write_at(0, content).await.map_err(fail("write", &temporary))?;
     file.set_len(len).await.map_err(fail("write", &temporary))?;
     file.sync().await.map_err(fail("sync", &temporary))?;
     drop(file);
+    if in_place {
+        return env.disk.sync_dir(dir).await.map_err(fail("sync", dir));
+    }
     match env.disk.rename(path, &sibling(path, ".bak")).await {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

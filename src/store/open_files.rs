@@ -127,12 +127,15 @@ impl OpenFiles {
             let count = (piece.len() / UNIT_BYTES) as u64;
             let path = self.layout.queue_file(&batch.queue.topic, batch.queue.id, at);
             let file = match self.open(&path, Access::Write).await {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(file) if !self.is_half_made(within, is_new) => file,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileTrouble::new("open", &path)(error));
+                }
+                _ => {
                     let file = self.create_queue_file(&batch.queue, &path, is_new).await?;
                     is_new = false;
                     file
                 }
-                opened => opened.map_err(FileTrouble::new("open", &path))?,
             };
             let offset = within * UNIT_BYTES as u64;
             file.write_at(offset, piece).await.map_err(FileTrouble::new("write", &path))?;
@@ -140,6 +143,12 @@ impl OpenFiles {
             at += count;
         }
         Ok(())
+    }
+
+    /// Whether a file that is there may lack its length and a durable name: a process that died over its creation, or had
+    /// no space for it, wrote no unit into it.
+    fn is_half_made(&self, first_unit: u64, is_new_queue: bool) -> bool {
+        (first_unit == 0 || is_new_queue) && !self.env.planted(planted::HALF_MADE_FILE)
     }
 
     /// Makes units unwritten again, durably; all of them lie in one file that exists.
@@ -168,7 +177,10 @@ impl OpenFiles {
         self.env.disk.create_dir_all(&dir).await.map_err(FileTrouble::new("create", &dir))?;
         let file = self.open(path, Access::Create).await.map_err(FileTrouble::new("create", path))?;
         let len = self.file_units * UNIT_BYTES as u64;
-        file.set_len(len).await.map_err(FileTrouble::new("extend", path))?;
+        if file.len().await.map_err(FileTrouble::new("measure", path))? < len {
+            file.set_len(len).await.map_err(FileTrouble::new("extend", path))?;
+        }
+        self.env.probe("store.queue_file_created");
         if self.env.planted(planted::NO_DIR_SYNC) {
             return Ok(file);
         }
@@ -177,6 +189,7 @@ impl OpenFiles {
             self.sync_dir(&self.layout.topic_dir(&queue.topic)).await?;
             self.sync_dir(&self.layout.consume_queue).await?;
         }
+        self.env.probe("store.queue_file_named");
         Ok(file)
     }
 

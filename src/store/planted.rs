@@ -18,6 +18,20 @@ pub const KEEP_TORN_TAIL: &str = "store.keep_torn_tail";
 pub const CHECKPOINT_AHEAD: &str = "store.checkpoint_ahead";
 /// Recovery takes what it replayed for durable without syncing it.
 pub const RECOVERY_SKIPS_SYNC: &str = "store.recovery_skips_sync";
+/// A queue file that a dead process left half made is taken for a whole one.
+pub const HALF_MADE_FILE: &str = "store.half_made_file";
+/// Recovery replays the last segment that was written to, and nothing before it.
+pub const REPLAY_LAST_SEGMENT: &str = "store.replay_last_segment";
+/// Recovery moves the checkpoint before the queue files are durable.
+pub const RECOVERY_CHECKPOINT_FIRST: &str = "store.recovery_checkpoint_first";
+/// Recovery cuts the last whole record as well, at each start after a crash.
+pub const CUT_ONE_MORE: &str = "store.cut_one_more";
+/// Recovery refuses a queue file without its full length.
+pub const SHORT_QUEUE_FILE_REFUSED: &str = "store.short_queue_file_refused";
+/// A read that meets a damaged record passes over everything behind it.
+pub const DAMAGE_HIDES_THE_REST: &str = "store.damage_hides_the_rest";
+/// A small file is rewritten in place.
+pub const REPLACE_IN_PLACE: &str = "store.replace_in_place";
 
 /// The checkpoint says that messages are indexed whose entries are not in any file.
 pub const INDEX_MARK_AHEAD: &str = "store.index_mark_ahead";
@@ -34,4 +48,11 @@ pub const ALL: &[(&str, &str)] = &[
     (CHECKPOINT_AHEAD, "the checkpoint moves before the queue files are durable"),
     (RECOVERY_SKIPS_SYNC, "recovery takes what it replayed for durable without syncing it"),
     (INDEX_MARK_AHEAD, "the checkpoint says that messages are indexed whose entries are not in any file"),
+    (HALF_MADE_FILE, "a queue file that a dead process left half made is taken for a whole one"),
+    (REPLAY_LAST_SEGMENT, "recovery replays the last segment that was written to, and nothing before it"),
+    (RECOVERY_CHECKPOINT_FIRST, "recovery moves the checkpoint before the queue files are durable"),
+    (CUT_ONE_MORE, "recovery cuts the last whole record as well, at each start after a crash"),
+    (SHORT_QUEUE_FILE_REFUSED, "recovery refuses a queue file without its full length"),
+    (DAMAGE_HIDES_THE_REST, "a read that meets a damaged record passes over everything behind it"),
+    (REPLACE_IN_PLACE, "a small file is rewritten in place"),
 ];

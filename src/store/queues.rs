@@ -43,6 +43,8 @@ pub(super) struct Queue {
     dirty: bool,
     dead: bool,
     schedule: bool,
+    /// Its directory may have a name that the next loss of power takes: nothing below the checkpoint is in it.
+    fresh: bool,
 }
 
 /// A queue's name and slot, for work outside the lock.
@@ -58,7 +60,7 @@ pub(super) struct Batch {
     pub(super) queue: QueueName,
     pub(super) first: u64,
     pub(super) units: Vec<u8>,
-    /// The queue has no file yet.
+    /// The names of the queue's directories may not be durable yet.
     pub(super) is_new: bool,
 }
 
@@ -166,7 +168,7 @@ impl Queues {
                 passed.push(slot);
             }
             if !units.is_empty() {
-                let is_new = queue.first_file.is_none();
+                let is_new = queue.fresh;
                 return Some(Batch { queue: queue.name(slot), first: from, units, is_new });
             }
         }
@@ -189,6 +191,7 @@ impl Queues {
         let queue = self.get_mut(batch.queue.slot);
         queue.written = batch.first + (batch.units.len() / UNIT_BYTES) as u64;
         queue.first_file.get_or_insert(batch.first - batch.first % file_units);
+        queue.fresh = false;
         queue.trim(keep);
     }
 
@@ -218,7 +221,13 @@ impl Queue {
             tail: VecDeque::new(),
             dirty: false,
             dead: false,
+            fresh: true,
         }
+    }
+
+    /// Whether units below the checkpoint are in files, so that the names of its directories are durable.
+    pub(super) fn set_fresh(&mut self, fresh: bool) {
+        self.fresh = fresh;
     }
 
     /// Sets what the files hold, with nothing in memory.

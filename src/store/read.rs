@@ -15,6 +15,7 @@ use super::ReadLimits;
 use super::ReadStatus;
 use super::core::Core;
 use super::core::State;
+use super::planted;
 use super::queues::Queue;
 use super::queues::QueueName;
 use super::unit::Unit;
@@ -133,7 +134,8 @@ impl Core {
                         self.env.probe("store.damaged_read");
                         self.state.lock().counters.damaged_reads += 1;
                         cursor.damaged = true;
-                        cursor.next += 1;
+                        let hides = self.env.planted(planted::DAMAGE_HIDES_THE_REST);
+                        cursor.next += if hides { units.len() as u64 } else { 1 };
                     }
                     break;
                 }

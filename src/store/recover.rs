@@ -45,6 +45,7 @@ use super::layout::Layout;
 use super::layout::number_of;
 use super::log::Log;
 use super::open_files::OpenFiles;
+use super::planted;
 use super::queues::Queues;
 use super::scan::LogFiles;
 use super::scan::Step;
@@ -73,6 +74,8 @@ pub(super) struct Recover {
     last_store_at: i64,
     index: Mark,
     index_trusted: bool,
+    /// Where the last record that was replayed begins.
+    last_record_at: u64,
 }
 
 /// What to replay.
@@ -124,13 +127,18 @@ impl Recover {
             last_store_at: 0,
             index: Mark::default(),
             index_trusted: false,
+            last_record_at: 0,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<(Core, Recovery), OpenError> {
         self.mark_in_use().await?;
         self.find_segments().await?;
-        let plan = self.plan().await?;
+        let mut plan = self.plan().await?;
+        if self.env.planted(planted::REPLAY_LAST_SEGMENT) {
+            let last = self.log_files().segment_before(&mut Window::default(), i64::MAX).await?;
+            plan.from = plan.from.max(last);
+        }
         self.report.from = PhysicalOffset(plan.from);
         self.load_queues(plan.from).await?;
         let end = self.replay_by(plan).await?;
@@ -138,6 +146,9 @@ impl Recover {
         self.make_durable(plan.from, end).await?;
         self.clear_behind(end, plan.limit).await?;
         self.clear_queues_behind().await?;
+        if self.env.planted(planted::RECOVERY_CHECKPOINT_FIRST) {
+            self.save_checkpoint(plan, end).await?;
+        }
         self.write_back(end).await?;
         let limit = self.save_checkpoint(plan, end).await?;
         let log = self.map_log(end).await?;

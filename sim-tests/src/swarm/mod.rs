@@ -12,7 +12,7 @@
 pub(crate) mod plan;
 mod report;
 mod scenario;
-mod seed;
-mod sweep;
+pub(crate) mod seed;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;

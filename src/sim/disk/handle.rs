@@ -72,16 +72,25 @@ impl SimDisk {
         self.alive()?;
         let faults = self.disk.lock().faults;
         let (low, high) = if purpose == "sync.time" { faults.sync_latency_ns } else { faults.latency_ns };
-        let ns =
-            self.disk.draw.range(purpose, 0, n, low, high) + faults.ns_per_kib.saturating_mul(bytes / 1024);
+        let slow = faults.ns_per_kib.saturating_mul(bytes / 1024);
+        if slow > 0 {
+            self.world.bite(self.life.node, "disk.throughput_collapsed");
+        }
+        let ns = self.disk.draw.range(purpose, 0, n, low, high) + slow;
         if ns > 0 {
             self.world.sleep_ns(self.life.node, ns).await;
         }
+        let mut stalled = false;
         loop {
             let changed = self.disk.changed.notified();
             let until = self.disk.lock().stalled_until;
             if until <= self.world.now_ns() {
                 return self.alive();
+            }
+            if !stalled {
+                stalled = true;
+                let hangs = until == u64::MAX;
+                self.world.bite(self.life.node, if hangs { "disk.call_hangs" } else { "disk.call_stalled" });
             }
             let sleep = TrueSleep { world: self.world.clone(), node: self.life.node, at: until, armed: None };
             tokio::select! {
@@ -103,8 +112,7 @@ impl SimDisk {
         let inner = self.disk.lock();
         if changes && inner.faults.read_only {
             drop(inner);
-            self.world.bite(self.life.node, "disk.read_only");
-            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+            return Err(self.read_only());
         }
         if self.disk.draw.chance("open.error", 0, n, inner.faults.open_error) {
             drop(inner);
@@ -113,6 +121,11 @@ impl SimDisk {
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
         Ok(())
+    }
+
+    fn read_only(&self) -> io::Error {
+        self.world.bite(self.life.node, "disk.read_only");
+        io::ErrorKind::ReadOnlyFilesystem.into()
     }
 
     fn named(&self, path: &str) {
@@ -130,7 +143,8 @@ impl SimDisk {
             None => {
                 parent_exists(&inner, path)?;
                 if inner.faults.read_only {
-                    return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+                    drop(inner);
+                    return Err(self.read_only());
                 }
                 self.named(path);
                 inner.image.create_file(path)
@@ -176,11 +190,15 @@ impl Disk for SimDisk {
             let inode = self.open_inode(&normal(path), access).await?;
             let file = self.file(inode, access);
             let mut inner = self.disk.lock();
-            let room = inner.room();
+            let (room, read_only) = (inner.room(), inner.faults.read_only);
             let image = inner.image.inodes.get_mut(&inode).ok_or(io::ErrorKind::NotFound)?;
             let grows = len.saturating_sub(image.len());
             if image.len() > len || (grows > 0 && access == Access::Read) {
                 return Err(io::ErrorKind::InvalidData.into());
+            }
+            if grows > 0 && read_only {
+                drop(inner);
+                return Err(self.read_only());
             }
             if grows > room {
                 drop(inner);
@@ -444,8 +462,7 @@ impl SimFile {
         let (n, faults) = (inner.stats.writes, inner.faults);
         if faults.read_only {
             drop(inner);
-            self.disk.world.bite(node, "disk.read_only");
-            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+            return Err(self.disk.read_only());
         }
         let image = inner.image.inodes.get(&self.inode).ok_or(io::ErrorKind::NotFound)?;
         let end = offset.checked_add(data.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
@@ -585,7 +602,8 @@ impl File for SimFile {
             }
             let mut inner = self.disk.disk.lock();
             if inner.faults.read_only {
-                return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+                drop(inner);
+                return Err(self.disk.read_only());
             }
             let room = inner.room();
             let inode = inner.image.inodes.get_mut(&self.inode).ok_or(io::ErrorKind::NotFound)?;

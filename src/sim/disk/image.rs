@@ -31,11 +31,33 @@ pub enum Survival {
     Suffix,
     /// Each page for itself: kept, lost or torn.
     Subset,
+    /// Each page is torn, between sectors.
+    Torn,
+    /// As a subset, but tears go through the middle of sectors, with garbage between what is new and what is old.
+    /// Bytes that the write did not change stay. Drawn by nobody unasked: drives answer a torn sector with a read error,
+    /// and a record's CRC, which covers its body alone, cannot tell garbage among its properties.
+    Garbled,
+    /// Names and lengths are there, what was written is not: zeros, or what was there before.
+    Hollow,
+    /// Everything that was written is there, but no name that was not synced, and no rename.
+    Nameless,
     /// One of the above for each file.
     Drawn,
 }
 
 impl Survival {
+    /// Every kind that a sound disk may show, once; what is most different first.
+    pub const EACH: [Survival; 8] = [
+        Survival::Nothing,
+        Survival::Everything,
+        Survival::Prefix,
+        Survival::Suffix,
+        Survival::Subset,
+        Survival::Torn,
+        Survival::Hollow,
+        Survival::Nameless,
+    ];
+
     pub(super) fn drawn(draw: Draw, key: u64) -> Survival {
         match draw.range("crash.survival", key, 0, 0, 8) {
             0 => Survival::Nothing,
@@ -56,6 +78,37 @@ pub struct Loss {
     pub names_lost: u64,
     pub renames_lost: u64,
     pub lengths_cut: u64,
+    /// Pages with a sector that is neither the old nor the new one.
+    pub pages_garbled: u64,
+    /// Files that kept a length they had grown to, and lost data behind the old one.
+    pub files_hollow: u64,
+}
+
+impl Loss {
+    /// What was lost, each kind with the name of its probe.
+    pub fn kinds(&self) -> [(&'static str, u64); 7] {
+        [
+            ("disk.pages_lost", self.pages_lost),
+            ("disk.pages_torn", self.pages_torn),
+            ("disk.pages_garbled", self.pages_garbled),
+            ("disk.names_lost", self.names_lost),
+            ("disk.renames_lost", self.renames_lost),
+            ("disk.lengths_cut", self.lengths_cut),
+            ("disk.files_hollow", self.files_hollow),
+        ]
+    }
+
+    /// Adds what another crash destroyed.
+    pub fn add(&mut self, other: Loss) {
+        self.pages_kept += other.pages_kept;
+        self.pages_lost += other.pages_lost;
+        self.pages_torn += other.pages_torn;
+        self.names_lost += other.names_lost;
+        self.renames_lost += other.renames_lost;
+        self.lengths_cut += other.lengths_cut;
+        self.pages_garbled += other.pages_garbled;
+        self.files_hollow += other.files_hollow;
+    }
 }
 
 /// Everything on a disk, cached and durable. Pages are shared with the disk it was taken from.
@@ -244,8 +297,8 @@ impl DiskImage {
         }
         for (dir, (count, keep)) in &mut in_dir {
             *keep = match survival {
-                Survival::Nothing => 0,
-                Survival::Everything => *count,
+                Survival::Nothing | Survival::Nameless => 0,
+                Survival::Everything | Survival::Hollow => *count,
                 _ => draw.range("crash.names", fnv64(dir.as_bytes()), 0, 0, *count + 1),
             };
         }
@@ -274,17 +327,30 @@ impl DiskImage {
         self.names = self.durable.clone();
     }
 
-    /// `count` legal images after a power loss now: nothing un-synced, everything, a prefix, a suffix, then drawn ones.
+    /// `count` legal images after a power loss now: one of each [`Survival`], then drawn ones.
     pub fn crash_images(&self, seed: u64, count: usize) -> impl Iterator<Item = DiskImage> + '_ {
-        const FIRST: [Survival; 4] =
-            [Survival::Nothing, Survival::Everything, Survival::Prefix, Survival::Suffix];
+        (0..count).map(move |n| self.crash_image(seed, n).0)
+    }
+
+    /// The `n`th of them, and what was lost on the way to it.
+    pub fn crash_image(&self, seed: u64, n: usize) -> (DiskImage, Loss) {
         let draw = Draw::new(seed).domain("crash.images");
-        (0..count).map(move |n| {
-            let mut image = self.clone();
-            let survival = FIRST.get(n).copied().unwrap_or(Survival::Drawn);
-            image.crash(Draw::new(draw.at("image", 0, n as u64)), survival);
-            image
-        })
+        let mut image = self.clone();
+        let survival = Survival::EACH.get(n).copied().unwrap_or(Survival::Drawn);
+        let loss = image.crash(Draw::new(draw.at("image", 0, n as u64)), survival);
+        (image, loss)
+    }
+
+    /// Takes a file or a directory with all that is in it from the disk, durably. False when there is none.
+    pub fn remove_all(&mut self, path: &str) -> bool {
+        let inside = format!("{path}/");
+        let stays = |at: &str| at != path && !at.starts_with(&inside);
+        let before = self.names.len();
+        self.names.retain(|at, _| stays(at));
+        self.durable.retain(|at, _| stays(at));
+        self.has_unnamed = true;
+        self.forget_unreachable();
+        self.names.len() < before
     }
 
     /// Paths and lengths of all files, sorted.

@@ -268,22 +268,26 @@ impl Inode {
         if len < self.len {
             loss.lengths_cut += 1;
         }
+        let grew = len > self.synced_len;
+        let mut hollow = false;
         let cut = draw.range("crash.cut", key, 0, 0, self.behind.len() as u64 + 1);
         self.pages.resize(page_count(len.max(self.len)), None);
         for (nth, (index, behind)) in std::mem::take(&mut self.behind).into_iter().enumerate() {
             let Some(page) = self.pages.get_mut(index as usize) else { continue };
             let subject = key ^ (u64::from(index) << 20);
             let fate = match (behind.why, survival) {
-                (Why::Dropped, _) | (_, Survival::Nothing) => Fate::Lost,
-                (_, Survival::Everything) => Fate::Kept,
+                (Why::Dropped, _) | (_, Survival::Nothing | Survival::Hollow) => Fate::Lost,
+                (_, Survival::Everything | Survival::Nameless) => Fate::Kept,
+                (_, Survival::Torn) => Fate::Torn,
                 (_, Survival::Prefix) if (nth as u64) < cut => Fate::Kept,
                 (_, Survival::Prefix) if (nth as u64) > cut => Fate::Lost,
                 (_, Survival::Prefix) => Fate::Torn,
                 (_, Survival::Suffix) if (nth as u64) < cut => Fate::Lost,
                 (_, Survival::Suffix) => Fate::Kept,
-                (_, Survival::Subset | Survival::Drawn) => match draw.range("crash.fate", subject, 0, 0, 3) {
+                (_, survival) => match draw.range("crash.fate", subject, 0, 0, 3) {
                     0 => Fate::Lost,
                     1 => Fate::Kept,
+                    _ if survival == Survival::Garbled => Fate::Garbled,
                     _ => Fate::Torn,
                 },
             };
@@ -291,7 +295,13 @@ impl Inode {
                 Fate::Kept => loss.pages_kept += 1,
                 Fate::Lost => {
                     loss.pages_lost += 1;
+                    hollow |= grew && u64::from(index + 1) * PAGE_U64 > self.synced_len;
                     *page = behind.platter;
+                }
+                Fate::Garbled => {
+                    loss.pages_garbled += 1;
+                    let bits = |n| draw.at("crash.garbage", subject, n);
+                    *page = garbled(page.take(), behind.platter, bits);
                 }
                 Fate::Torn => {
                     loss.pages_torn += 1;
@@ -300,6 +310,7 @@ impl Inode {
                 }
             }
         }
+        loss.files_hollow += u64::from(hollow);
         self.len = len;
         self.pages.truncate(page_count(len));
         let tail = usize::try_from(len % PAGE_U64).unwrap_or(0);
@@ -318,7 +329,7 @@ impl Inode {
         match survival {
             _ if old == new => new,
             Survival::Nothing => old,
-            Survival::Everything => new,
+            Survival::Everything | Survival::Hollow | Survival::Nameless => new,
             _ => match draw.range("crash.len", key, 0, 0, 3) {
                 0 => old,
                 1 => new,
@@ -332,6 +343,7 @@ enum Fate {
     Lost,
     Kept,
     Torn,
+    Garbled,
 }
 
 fn same(a: &Page, b: &Page) -> bool {
@@ -350,6 +362,21 @@ fn torn(cache: Page, platter: Page, mask: u64) -> Page {
         if mask & (1 << n) != 0 {
             to.copy_from_slice(from);
         }
+    }
+    Some(Arc::new(mixed))
+}
+
+/// New up to some byte, old from another one on, and garbage between them; what the write did not change stays.
+fn garbled(cache: Page, platter: Page, bits: impl Fn(u64) -> u64) -> Page {
+    let mut mixed = *platter.as_deref().unwrap_or(&ZEROS);
+    let cache = cache.as_deref().copied().unwrap_or(ZEROS);
+    let differ: Vec<usize> = (0..PAGE).filter(|at| mixed[*at] != cache[*at]).collect();
+    let (Some(first), Some(last)) = (differ.first(), differ.last()) else { return Some(Arc::new(mixed)) };
+    // Somewhere in what is written anew; the sector in work is the garbage.
+    let cut = first + bits(0) as usize % (last - first + 1);
+    let garbage_to = (cut + 1 + bits(1) as usize % SECTOR).min(cut - cut % SECTOR + SECTOR);
+    for at in differ.into_iter().filter(|at| *at < garbage_to) {
+        mixed[at] = if at < cut { cache[at] } else { bits(2 + at as u64) as u8 };
     }
     Some(Arc::new(mixed))
 }
@@ -417,6 +444,45 @@ mod tests {
             torn += usize::from(after.iter().any(|byte| *byte != after[0]));
         }
         assert!(torn > 5);
+    }
+
+    #[test]
+    fn a_garbled_page_is_new_then_garbage_then_old_and_keeps_what_was_not_written() {
+        let mut inode = Inode::default();
+        inode.write(0, &[1; PAGE]);
+        let capture = inode.capture(0, u64::MAX);
+        inode.synced(capture);
+        inode.write(100, &[2; 3_000]);
+        let mut garbage = 0;
+        for seed in 0..64 {
+            let after = crashed(&inode, seed, Survival::Garbled).read(0, PAGE).expect("readable");
+            assert_eq!(after[..100], [1; 100]);
+            assert_eq!(after[3_100..], [1; PAGE - 3_100]);
+            let strange: Vec<usize> = (0..PAGE).filter(|at| !matches!(after[*at], 1 | 2)).collect();
+            if let (Some(first), Some(last)) = (strange.first(), strange.last()) {
+                garbage += 1;
+                assert_eq!(first / SECTOR, last / SECTOR, "one sector was in work");
+                assert!(after[100..*first].iter().all(|byte| *byte == 2));
+                let behind = (last / SECTOR + 1) * SECTOR;
+                assert!(after[behind..].iter().all(|byte| *byte == 1));
+            }
+        }
+        assert!(garbage > 10, "{garbage}");
+    }
+
+    #[test]
+    fn a_hollow_file_has_its_length_and_nothing_in_it() {
+        let mut inode = Inode::default();
+        inode.write(0, &[1; 100]);
+        let capture = inode.capture(0, u64::MAX);
+        inode.synced(capture);
+        inode.write(100, &[2; 9_000]);
+        let mut loss = Loss::default();
+        inode.crash(Draw::new(1), 1, Survival::Hollow, &mut loss);
+        let mut expected = vec![1; 100];
+        expected.resize(9_100, 0);
+        assert_eq!(inode.read(0, 10_000), Some(expected));
+        assert_eq!(loss.files_hollow, 1);
     }
 
     #[test]

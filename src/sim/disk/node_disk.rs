@@ -156,22 +156,10 @@ impl NodeDisk {
         let loss = inner.image.crash(draw, survival);
         // A machine that comes back has a working controller again.
         inner.sync_is_broken = false;
-        let total = &mut inner.stats.loss;
-        total.pages_kept += loss.pages_kept;
-        total.pages_lost += loss.pages_lost;
-        total.pages_torn += loss.pages_torn;
-        total.names_lost += loss.names_lost;
-        total.renames_lost += loss.renames_lost;
-        total.lengths_cut += loss.lengths_cut;
+        inner.stats.loss.add(loss);
         let rots = draw.chance("rot", 0, 0, inner.faults.rot_at_crash);
         drop(inner);
-        for (count, name) in [
-            (loss.pages_lost, "disk.pages_lost"),
-            (loss.pages_torn, "disk.pages_torn"),
-            (loss.names_lost, "disk.names_lost"),
-            (loss.renames_lost, "disk.renames_lost"),
-            (loss.lengths_cut, "disk.lengths_cut"),
-        ] {
+        for (name, count) in loss.kinds() {
             if count > 0 {
                 world.bite(self.id, name);
             }

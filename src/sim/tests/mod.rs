@@ -3,6 +3,7 @@
 mod conformance;
 mod determinism;
 mod disk;
+mod disk_catalogue;
 mod life;
 mod net;
 mod workload;

@@ -11,6 +11,7 @@ use crate::store::OpenError;
 use crate::store::ReadError;
 use crate::store::layout::is_plain_name;
 use crate::store::layout::number_of;
+use crate::store::planted;
 use crate::store::queues::QueueName;
 use crate::store::queues::Queues;
 use crate::store::unit::UNIT_BYTES;
@@ -50,7 +51,8 @@ impl Recover {
         let mut files = Vec::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let Some(start) = number_of(&entry.name) else { continue };
-            if entry.len > file_bytes || start % file_bytes != 0 {
+            let short = entry.len < file_bytes && self.env.planted(planted::SHORT_QUEUE_FILE_REFUSED);
+            if entry.len > file_bytes || start % file_bytes != 0 || short {
                 let path = dir.join(&entry.name);
                 return Err(OpenError::QueueFileSize { path, is: entry.len, asked: file_bytes });
             }
@@ -72,7 +74,9 @@ impl Recover {
         }
         let log_first = self.segments.first().copied().unwrap_or(0);
         let min = self.min_of(&name, first_file, next, log_first).await.map_err(unreadable)?;
-        self.queues.get_mut(slot).reset(min, next, Some(first_file));
+        let queue = self.queues.get_mut(slot);
+        queue.reset(min, next, Some(first_file));
+        queue.set_fresh(next == first_file);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::Recover;
 use crate::base::FastSet;
 use crate::protocol::record::RecordView;
 use crate::store::OpenError;
+use crate::store::planted;
 use crate::store::scan::Step;
 use crate::store::scan::Window;
 use crate::store::unit::Unit;
@@ -21,6 +22,9 @@ const GAP_MAX: u64 = 1024 * 1024;
 
 /// How far a broker's clock may have been set back between two records.
 const CLOCK_STEP_MS: i64 = 3_000;
+
+/// An offset without a record.
+const GAP: Unit = Unit { physical: 0, size: i32::MAX as u32, tags_code: 0 };
 
 /// What a record's queue offset says about its queue.
 enum Fit {
@@ -57,17 +61,26 @@ impl Recover {
         if !plan.trusted && plan.from > first && with_files == 0 {
             return self.rebuild(plan, "there are no queue files").await;
         }
-        match self.replay(plan.from).await? {
+        match self.replay(plan.from, u64::MAX).await? {
+            Some(end) if end > plan.from && self.cuts_one_more() => {
+                let stop = self.last_record_at;
+                self.load_queues(plan.from).await?;
+                Ok(self.replay(plan.from, stop).await?.unwrap_or(stop))
+            }
             Some(end) => Ok(end),
             None => self.rebuild(plan, "a queue contradicts the log").await,
         }
     }
 
-    /// `None` when a queue contradicts the log.
-    async fn replay(&mut self, from: u64) -> Result<Option<u64>, OpenError> {
+    fn cuts_one_more(&self) -> bool {
+        self.env.planted(planted::CUT_ONE_MORE) && !self.report.clean
+    }
+
+    /// Replays `from..stop`. `None` when a queue contradicts the log.
+    async fn replay(&mut self, from: u64, stop: u64) -> Result<Option<u64>, OpenError> {
         let mut window = Window::default();
         let mut at = from;
-        loop {
+        while at < stop {
             match self.step(&mut window, at).await? {
                 Step::Next(next) => at = next,
                 Step::Blank => return Ok(Some(at)),
@@ -83,6 +96,7 @@ impl Recover {
                 }
             }
         }
+        Ok(Some(at))
     }
 
     /// Rebuilds all queues from all of the log.
@@ -146,7 +160,10 @@ impl Recover {
 
     fn apply(&mut self, bytes: &Bytes) -> Fit {
         let Some((view, slot)) = self.queue_of(bytes) else { return Fit::Fits };
-        if self.queues.get(slot).next != view.queue_offset.0 {
+        let next = self.queues.get(slot).next;
+        if self.env.planted(planted::REPLAY_LAST_SEGMENT) {
+            (next..view.queue_offset.0).for_each(|_| self.queues.push(slot, GAP));
+        } else if next != view.queue_offset.0 {
             return Fit::Contradicts;
         }
         self.push(slot, &view);
@@ -162,6 +179,7 @@ impl Recover {
         if rebuild.seen.insert(slot) || (offset == 0 && queue.next > 0) {
             let first_file = queue.first_file;
             queue.reset(offset, offset, first_file);
+            queue.set_fresh(true);
             self.suspects.push(slot);
         }
         let expected = self.queues.get(slot).next;
@@ -173,7 +191,7 @@ impl Recover {
             return Fit::Fits;
         }
         for _ in expected..offset {
-            self.queues.push(slot, Unit { physical: 0, size: i32::MAX as u32, tags_code: 0 });
+            self.queues.push(slot, GAP);
         }
         self.push(slot, &view);
         Fit::Fits
@@ -194,6 +212,7 @@ impl Recover {
         let view = RecordView::decode(bytes).ok()?;
         self.report.records += 1;
         self.last_store_at = view.store_at.0;
+        self.last_record_at = view.physical.0;
         if !view.is_queued() {
             return None;
         }

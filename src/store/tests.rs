@@ -79,7 +79,7 @@ pub(super) async fn append(store: &Store, unit: &[NewRecord]) -> Vec<Appended> {
 }
 
 /// Bodies of a whole queue, by reading it as a consumer does.
-async fn bodies(store: &Store, topic: &str, queue: u32) -> Vec<Bytes> {
+pub(super) async fn bodies(store: &Store, topic: &str, queue: u32) -> Vec<Bytes> {
     let Some(bounds) = store.bounds(topic, QueueId(queue)) else { return Vec::new() };
     let mut next = bounds.min;
     let mut out = Vec::new();

@@ -40,6 +40,9 @@ pub(crate) enum Store {
     Check(Check),
     /// Print records, or units of queue files. Changes nothing
     Dump(Dump),
+    /// Say what would be mended; with --yes, mend it: end the log at its last valid record, build queue files again from
+    /// the log. What is cut or rewritten is kept in DIR/repair-<time>
+    Repair(Repair),
 }
 
 /// The directory, and what cannot be seen from its files.
@@ -63,6 +66,15 @@ pub(crate) struct StoreDir {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) store: StoreDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    pub(crate) store: StoreDir,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use staticfire::broker::config::ConfigError;
 use staticfire::env::Env;
 use staticfire::store::OpenError;
-use staticfire::store::inspect::InspectError;
+use staticfire::store::inspect::{InspectError, RepairError};
 
 use crate::args::Role;
 use crate::proc;
@@ -53,12 +53,14 @@ pub(crate) enum Failure {
     Signal { pid: u32, error: io::Error },
     #[error("{error}")]
     Store { dir: PathBuf, error: InspectError },
+    #[error("{error}")]
+    Repair { error: RepairError },
 }
 
 impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Failure::Store { .. } => 2,
+            Failure::Store { .. } | Failure::Repair { .. } => 2,
             _ => 1,
         }
     }
@@ -136,7 +138,7 @@ fn store_step(dir: &Path, error: &InspectError) -> Option<String> {
         }
         InspectError::Size { .. } => "leave the option away: the files say their size".to_owned(),
         InspectError::NoSuchPosition { first, .. } => format!("begin at {first}"),
-        InspectError::Open(_) => return None,
+        InspectError::NotMendable { .. } | InspectError::Open(_) => return None,
     };
     Some(step)
 }

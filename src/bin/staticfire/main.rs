@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! argv ─▶ args ─▶ dev | namesrv | broker | shutdown ─▶ env::real ─▶ NameServer, Broker ─▶ boot line ─▶ signal ─▶ stop
-//!              └▶ store check | dump ─▶ the files of a store that no broker runs ─▶ exit code
+//!              └▶ store check | dump | repair ─▶ the files of a store that no broker runs ─▶ exit code
 //! ```
 //!
 //! The roles are libraries that take an [`Env`](staticfire::env::Env); what is here is what a process adds to them:

@@ -1,21 +1,26 @@
-//! A store that no process runs, looked at without changing a byte: what `staticfire store` is made of.
+//! A store that no process runs, looked at without changing a byte, and mended where asked: what `staticfire store` is
+//! made of.
 //!
 //! ```text
 //! ClosedStore ── check ──▶ Report: what is there, what is damaged, what a start would do
 //!     ├───────── records ▶ each record of the log, damage between them named
-//!     └───────── units ──▶ each unit of a queue's files
+//!     ├───────── units ──▶ each unit of a queue's files
+//!     └───────── repair ─▶ the only one that writes
 //! ```
 //!
 //! The files are a stranger's: every number is checked before it is used, nothing is believed for its name, and what is
 //! held in memory is bounded by [`RECORD_BYTES_MAX`] and by the number of queues. The sizes of segments and queue files
 //! stand nowhere in a store, so they are found by the files, or told.
 //!
-//! Not here: opening a store (`recover`), mending one (`repair`), words on a terminal.
+//! Not here: opening a store (`recover`), words on a terminal.
 
 mod check;
 mod log_check;
 mod queue_check;
 mod records;
+mod repair;
+#[cfg(test)]
+mod repair_tests;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -28,6 +33,8 @@ use std::path::PathBuf;
 
 pub use records::Records;
 pub use records::Seen;
+pub use repair::Repair;
+pub use repair::RepairError;
 pub use report::Damage;
 pub use report::Finding;
 pub use report::Report;
@@ -77,6 +84,8 @@ pub enum InspectError {
     Size { name: &'static str, is: u64, why: &'static str },
     #[error("the position {at} is not in the log, which has {first} to {end}")]
     NoSuchPosition { at: u64, first: u64, end: u64 },
+    #[error("{why}")]
+    NotMendable { why: String },
     #[error(transparent)]
     Open(#[from] OpenError),
 }

@@ -23,14 +23,14 @@ const QUEUE_UNITS: u32 = 16;
 const SEGMENT_BYTES: u64 = 4096;
 const MESSAGES: u64 = 26;
 
-type Files = BTreeMap<PathBuf, Vec<u8>>;
+pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-fn config(dir: &Path) -> Config {
+pub(super) fn config(dir: &Path) -> Config {
     Config { segment_bytes: SEGMENT_BYTES, queue_file_units: QUEUE_UNITS, ..Config::small(dir) }
 }
 
 /// Messages of two topics in three queues, over two segments and one ahead; a table; shut down, or left as by a crash.
-async fn fill(dir: &Path, clean: bool) -> Arc<Store> {
+pub(super) async fn fill(dir: &Path, clean: bool) -> Arc<Store> {
     let (store, _) = open(&config(dir)).await;
     for n in 0..MESSAGES {
         let topic = if n % 4 == 0 { "Other" } else { "T" };
@@ -50,7 +50,7 @@ async fn report(dir: &Path) -> Report {
     closed.check(&mut |_| {}).await.unwrap()
 }
 
-fn files(dir: &Path) -> Files {
+pub(super) fn files(dir: &Path) -> Files {
     let mut all = Files::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

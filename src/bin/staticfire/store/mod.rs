@@ -4,6 +4,7 @@
 
 mod check;
 mod dump;
+mod repair;
 mod text;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ pub(crate) async fn run(env: &Env, what: Store) -> Result<ExitCode, Failure> {
     match what {
         Store::Check(options) => check::run(env, options).await,
         Store::Dump(options) => dump::run(env, options).await,
+        Store::Repair(options) => repair::run(env, options).await,
     }
 }
 

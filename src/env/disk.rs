@@ -7,7 +7,7 @@
 //! Every call answers an error; nothing ends in SIGBUS: [`Disk::map`] reserves its blocks before it maps them.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,6 +41,10 @@ pub trait Disk: Send + Sync {
 
     /// Makes the names created, renamed and removed in `dir` durable.
     fn sync_dir<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<()>>;
+
+    /// Opens `dir` for many small writes below it. Errors of the disk are counted from here on, so it is opened before
+    /// what it shall sync is written.
+    fn tree<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Arc<dyn Tree>>>;
 
     fn space<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Space>>;
 
@@ -80,6 +84,27 @@ pub struct Space {
 }
 
 pub trait DirLock: Send + Sync {}
+
+/// A directory with very many files, of each of which little is written: one call for many writes, one for all syncs.
+pub trait Tree: Send + Sync {
+    /// Writes every piece, in order; nothing of it is durable. After an error some of them are written.
+    fn write(&self, pieces: Vec<Piece>) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Everything in the directory, names and all, that was written before the call is durable when it returns `Ok`.
+    /// Other files of the same file system may become so too. Errors as [`File::sync`].
+    fn sync(&self) -> BoxFuture<'_, io::Result<()>>;
+}
+
+/// A write to one file of a [`Tree`].
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The file; created with its directories if missing.
+    pub path: PathBuf,
+    /// The length that a missing file gets: a hole as far as nothing is written.
+    pub len: u64,
+    pub offset: u64,
+    pub data: Bytes,
+}
 
 /// A plain file, read and written by position. Several operations may be under way at once.
 #[expect(clippy::len_without_is_empty, reason = "asking for a length is an operation that can fail")]

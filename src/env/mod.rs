@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use clock::Clock;
-pub use disk::{Access, DirEntry, DirLock, Disk, File, Segment, Space};
+pub use disk::{Access, DirEntry, DirLock, Disk, File, Piece, Segment, Space, Tree};
 pub use hooks::{Hooks, NoHooks};
 pub use net::{Listener, Net, Stream};
 use rand_chacha::ChaCha8Rng;

@@ -11,6 +11,7 @@
 //! refuses once it is over: madsim drops the tasks of a killed node late and in random order, interleaved with the next
 //! life, and no destructor of the old one may touch the new.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -95,6 +96,7 @@ pub(super) struct Life {
     pub(super) host_zero: u64,
     pub(super) mono_start: u64,
     pub(super) tasks: Arc<AtomicU64>,
+    pub(super) polls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     stop: Stop,
 }
 
@@ -218,6 +220,7 @@ impl World {
             host_zero,
             mono_start: draw.range("mono", u64::from(state.id.0), run.incarnation, 1, 3_600_000_000_000),
             tasks: Arc::default(),
+            polls: Arc::default(),
             stop: Stop::default(),
         });
         run.life = Some(Arc::clone(&life));
@@ -351,6 +354,12 @@ impl Node {
     /// How many times a process was started here.
     pub fn incarnation(&self) -> u64 {
         self.state.run.lock().incarnation
+    }
+
+    /// How often the tasks of the present process have run since its start, by their names. One that hands work to
+    /// another makes both run.
+    pub fn polls(&self) -> BTreeMap<&'static str, u64> {
+        self.state.life().map(|life| life.polls.lock().clone()).unwrap_or_default()
     }
 
     /// Tasks of the running process that have not ended.

@@ -1,11 +1,14 @@
 //! Tasks of one life. They end with the process, and a dead life starts none.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
+
+use parking_lot::Mutex;
 
 use crate::env::BoxFuture;
 use crate::env::Spawn;
@@ -38,7 +41,8 @@ impl Life {
         future: BoxFuture<'static, ()>,
     ) -> madsim::task::AbortHandle {
         let running = Counted::new(&self.tasks);
-        let named = Named { node: self.node, name, future, _running: running };
+        let polls = Arc::clone(&self.polls);
+        let named = Named { node: self.node, name, future, polls, _running: running };
         self.machine.spawn(named).abort_handle()
     }
 }
@@ -62,6 +66,7 @@ struct Named {
     node: NodeId,
     name: &'static str,
     future: BoxFuture<'static, ()>,
+    polls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     _running: Counted,
 }
 
@@ -69,6 +74,7 @@ impl Future for Named {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        *self.polls.lock().entry(self.name).or_insert(0) += 1;
         let before = set_running(Some((self.node, self.name)));
         let poll = self.future.as_mut().poll(cx);
         // Not reached on a panic: the hook has then read it, and the run is over.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Ground, cases};
-use crate::env::{Access, File};
+use crate::env::{Access, File, Piece};
 
 cases! {
     "a file that is missing is NotFound, for reading and for writing" => missing,
@@ -29,6 +29,7 @@ cases! {
     "a list is sorted by name and tells files from directories" => list,
     "directories are made with their parents, twice if need be" => create_dirs,
     "a directory can be synced" => sync_dir,
+    "a tree writes into files, makes those that are missing, and syncs" => tree,
     "the space that is available is part of the whole" => space,
     "a lock is exclusive until it is dropped" => lock,
     "a lock taken only if it is there leaves no trace, and excludes as any other" => lock_if_there,
@@ -229,6 +230,29 @@ async fn sync_dir(ground: Ground, rule: &'static str) {
         Some(ErrorKind::NotFound),
         "{rule}"
     );
+}
+
+async fn tree(ground: Ground, rule: &'static str) {
+    assert_eq!(
+        kind(ground.env.disk.tree(&ground.path("missing")).await),
+        Some(ErrorKind::NotFound),
+        "{rule}"
+    );
+    put(&ground, rule, "file", b"abcd").await;
+    let tree = must(rule, ground.env.disk.tree(&ground.scratch).await);
+    let piece = |name: &str, offset, data: &'static [u8]| Piece {
+        path: ground.path(name),
+        len: 6,
+        offset,
+        data: Bytes::from_static(data),
+    };
+    let pieces = vec![piece("file", 1, b"X"), piece("a/b/new", 2, b"yz"), piece("a/b/new", 3, b"w")];
+    must(rule, tree.write(pieces).await);
+    must(rule, tree.sync().await);
+    assert_eq!(content(&ground, rule, "file").await, "aXcd", "{rule}");
+    assert_eq!(content(&ground, rule, "a/b/new").await, "\0\0yw\0\0", "{rule}");
+    must(rule, tree.write(Vec::new()).await);
+    must(rule, tree.sync().await);
 }
 
 async fn space(ground: Ground, rule: &'static str) {

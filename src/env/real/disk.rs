@@ -12,8 +12,9 @@ use rustix::fs::FlockOperation;
 
 use super::file::RealFile;
 use super::segment::RealSegment;
+use super::tree::RealTree;
 use super::{blocking, named};
-use crate::env::{Access, BoxFuture, DirEntry, DirLock, Disk, File, Segment, Space};
+use crate::env::{Access, BoxFuture, DirEntry, DirLock, Disk, File, Segment, Space, Tree};
 
 pub(super) struct RealDisk;
 
@@ -61,6 +62,10 @@ impl Disk for RealDisk {
 
     fn sync_dir<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         on(dir, "sync directory", |dir| fs::File::open(dir)?.sync_all())
+    }
+
+    fn tree<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Arc<dyn Tree>>> {
+        on(dir, "open directory", |dir| Ok(Arc::new(RealTree::open(dir)?) as Arc<dyn Tree>))
     }
 
     fn space<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Space>> {

@@ -14,6 +14,7 @@ mod file;
 mod net;
 mod segment;
 mod task;
+mod tree;
 
 use std::io;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ use crate::env::Disk;
 use crate::env::File;
 use crate::env::Segment;
 use crate::env::Space;
+use crate::env::Tree;
 use crate::sim::World;
 use crate::sim::clock::TrueSleep;
 use crate::sim::ledger::Damage;
@@ -34,17 +35,17 @@ const POISON: u8 = 0xdb;
 
 #[derive(Clone)]
 pub(in crate::sim) struct SimDisk {
-    world: World,
-    disk: Arc<NodeDisk>,
-    life: Arc<Life>,
+    pub(super) world: World,
+    pub(super) disk: Arc<NodeDisk>,
+    pub(super) life: Arc<Life>,
 }
 
-fn eio() -> io::Error {
+pub(super) fn eio() -> io::Error {
     io::Error::from_raw_os_error(EIO)
 }
 
 /// "a/b/c" without a root, without dots.
-fn normal(path: &Path) -> String {
+pub(super) fn normal(path: &Path) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for component in path.components() {
         match component {
@@ -68,7 +69,7 @@ impl SimDisk {
     }
 
     /// Takes the time of a call that moves `bytes`.
-    async fn take_time(&self, purpose: &str, n: u64, bytes: u64) -> io::Result<()> {
+    pub(super) async fn take_time(&self, purpose: &str, n: u64, bytes: u64) -> io::Result<()> {
         self.alive()?;
         let faults = self.disk.lock().faults;
         let (low, high) = if purpose == "sync.time" { faults.sync_latency_ns } else { faults.latency_ns };
@@ -102,7 +103,7 @@ impl SimDisk {
     }
 
     /// A call about names: counted as an open, and refused when the disk takes no changes.
-    async fn name_call(&self, changes: bool) -> io::Result<()> {
+    pub(super) async fn name_call(&self, changes: bool) -> io::Result<()> {
         let n = {
             let mut inner = self.disk.lock();
             inner.stats.opens += 1;
@@ -161,7 +162,7 @@ impl SimDisk {
     }
 }
 
-fn parent_exists(inner: &Inner, path: &str) -> io::Result<()> {
+pub(super) fn parent_exists(inner: &Inner, path: &str) -> io::Result<()> {
     let dir = parent(path);
     if inner.image.is_dir(dir) {
         Ok(())
@@ -345,6 +346,10 @@ impl Disk for SimDisk {
             self.world.event(node, Kind::SyncDir, fnv64(dir.as_bytes()), durable);
             Ok(())
         })
+    }
+
+    fn tree<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Arc<dyn Tree>>> {
+        Box::pin(async move { Ok(Arc::new(super::tree::open(self, dir).await?) as Arc<dyn Tree>) })
     }
 
     fn space<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Space>> {

@@ -20,6 +20,7 @@ mod handle;
 mod image;
 mod inode;
 mod node_disk;
+mod tree;
 
 pub(super) use handle::SimDisk;
 pub use image::DiskImage;

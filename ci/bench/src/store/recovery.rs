@@ -95,13 +95,17 @@ fn report(mut child: Command) -> io::Result<Report> {
 
 /// Writes what is dirty and asks the kernel to forget the pages: what is read next comes from the disk.
 fn forget_pages(dir: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(fs::File::open(dir)?)?;
+    forget_below(dir)
+}
+
+fn forget_below(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {
-            forget_pages(&path)?;
+            forget_below(&path)?;
         } else {
             let file = fs::File::open(&path)?;
-            file.sync_all()?;
             fadvise(&file, 0, None, Advice::DontNeed)?;
         }
     }

@@ -78,6 +78,7 @@ pub struct DirEntry {
 /// Bytes of the file system that holds a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
+    /// What is in use and what is available.
     pub total: u64,
     /// What an unprivileged process may still write.
     pub available: u64,

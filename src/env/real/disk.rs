@@ -71,8 +71,7 @@ impl Disk for RealDisk {
     fn space<'a>(&'a self, dir: &'a Path) -> BoxFuture<'a, io::Result<Space>> {
         on(dir, "ask for the space of", |dir| {
             let stat = rustix::fs::statvfs(dir)?;
-            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-            Ok(Space { total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
+            Ok(space(stat.f_frsize, stat.f_blocks, stat.f_bfree, stat.f_bavail))
         })
     }
 
@@ -155,4 +154,25 @@ fn hold(file: &fs::File, javas: FlockOperation) -> io::Result<()> {
 fn lock_both(file: &fs::File, javas: FlockOperation) -> rustix::io::Result<()> {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
     rustix::fs::fcntl_lock(file, javas)
+}
+
+/// As `df` reckons: blocks that are free but not for us are no part of the whole. A file system in a container's quota may
+/// have most of its blocks in neither.
+fn space(block: u64, blocks: u64, free: u64, available: u64) -> Space {
+    let used = blocks.saturating_sub(free);
+    Space {
+        total: used.saturating_add(available).saturating_mul(block),
+        available: available.saturating_mul(block),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_we_may_never_use_are_not_in_use() {
+        let quota = space(4_096, 1_000, 900, 300);
+        assert_eq!(quota, Space { total: 400 * 4_096, available: 300 * 4_096 });
+    }
 }

@@ -21,8 +21,9 @@ const ROW: &str = "ZOO_ROW";
 const MARK: &str = "@zoo ";
 /// The first seed of the swarm: other ones than those of the sweep.
 const FROM: u64 = 20_000;
-/// Seeds of the searches that are cheap.
-const SHORT_SEEDS: u64 = 100;
+/// Seeds of the flipped bits, and of the crash images: thousands of recoveries each.
+const FLIP_SEEDS: u64 = 100;
+const IMAGE_SEEDS: u64 = 5;
 
 struct Row {
     id: &'static str,
@@ -58,8 +59,8 @@ fn by_swarm(bug: &str, count: u64) -> Found {
     found.map(|(seeds, broken)| (seeds, broken.join(" ")))
 }
 
-fn first(run: impl Fn(u64, bool) -> Result<(), String>) -> Found {
-    (0..SHORT_SEEDS).find_map(|seed| {
+fn first(seeds: u64, run: impl Fn(u64, bool) -> Result<(), String>) -> Found {
+    (0..seeds).find_map(|seed| {
         let what = run(seed, true).err()?;
         run(seed, false).ok()?;
         // Failures begin with the promise they are about.
@@ -69,11 +70,11 @@ fn first(run: impl Fn(u64, bool) -> Result<(), String>) -> Found {
 }
 
 fn by_crash_images(bug: &str) -> Found {
-    first(|seed, with| if with { short(seed, &[bug]) } else { short(seed, &[]) })
+    first(IMAGE_SEEDS, |seed, with| if with { short(seed, &[bug]) } else { short(seed, &[]) })
 }
 
 fn by_flipped_bits(bug: &str) -> Found {
-    first(|seed, with| {
+    first(FLIP_SEEDS, |seed, with| {
         let outcome = flipped_somewhere(seed, with.then_some(bug));
         outcome.result.map_err(|failure| failure.message)
     })

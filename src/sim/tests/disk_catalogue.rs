@@ -195,8 +195,10 @@ fn the_kernel_writes_back_what_nobody_synced() {
         faults.survival = Survival::Nothing;
     };
     bites("disk.early_write_back", always_back, async |_, node, _| {
-        let found = overwritten_and_lost(&node, 100, 100).await;
-        assert_eq!(found, Some(vec![2; 100]), "durable without a sync");
+        // One of four pages, drawn.
+        let found = overwritten_and_lost(&node, 4 * 4_096, 4 * 4_096).await.expect("the file is durable");
+        let written_back = found.chunks(4_096).filter(|page| page.iter().all(|byte| *byte == 2)).count();
+        assert_eq!(written_back, 1, "durable without a sync");
     });
 }
 
@@ -227,7 +229,7 @@ fn a_slow_disk_a_stalled_one_and_one_that_hangs_take_their_time() {
         |_| {},
         async |_, node, env| {
             node.disk().stall(u64::MAX);
-            assert!(env.timeout_ms(3_600_000, create(&env)).await.is_none());
+            assert!(env.timeout_ms(600_000, create(&env)).await.is_none());
         },
     );
 }

@@ -101,7 +101,7 @@ pub trait Tree: Send + Sync {
 pub struct Piece {
     /// The file; created with its directories if missing.
     pub path: PathBuf,
-    /// The length that a missing file gets: a hole as far as nothing is written.
+    /// The length that a missing or shorter file gets: a hole as far as nothing is written.
     pub len: u64,
     pub offset: u64,
     pub data: Bytes,

@@ -141,4 +141,9 @@ pub trait Segment: Send + Sync {
 
     /// Makes `offset..offset + len` durable. Errors as [`File::sync`].
     fn sync(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Asks for the pages of a range before they are needed. It changes no byte, and may do nothing.
+    fn warm(&self, _offset: u64, _len: u64) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

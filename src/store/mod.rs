@@ -47,6 +47,7 @@ mod tests;
 mod types;
 mod unit;
 mod upkeep;
+mod warm;
 
 pub use config::Config;
 pub use config::Flush;

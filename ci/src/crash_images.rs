@@ -16,9 +16,8 @@ const PER_CORE_HOUR_MIN: u64 = 100_000;
 pub(crate) fn crash_images(gate: &mut Gate, operations: u64, seed: u64) {
     let simulation = Simulation::of(gate.root.clone());
     gate.step("crash images", || {
-        let mut command = simulation.test(PROFILE, &["-p", "staticfire-sim-tests", "--lib"]);
+        let mut command = simulation.one(PROFILE, "store_crash::tests::exhaustive");
         command.env("CRASH_OPERATIONS", operations.to_string()).env("SEED", seed.to_string());
-        command.args(["--", "store_crash::tests::exhaustive", "--exact", "--nocapture"]);
         judge(&capture(&mut command)?)
     });
 }

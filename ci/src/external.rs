@@ -79,7 +79,7 @@ pub(crate) fn full_disk(gate: &mut Gate, rounds: u32, binary: Option<PathBuf>) {
     let dir = gate.root.join("target/full-disk");
     gate.step("full-disk", || {
         let launch = compat::target::Launch::staticfire(&binary);
-        let report = full_disk::run(full_disk::Options { dir, launch, rounds }, &mut io::stderr())
+        let report = full_disk::run(kill9::Options { dir, launch, rounds }, &mut io::stderr())
             .map_err(|error| Failed::because(error.to_string()))?;
         let full_disk::Report { acknowledged, refused, said, mut resumed } = report;
         resumed.sort_unstable();

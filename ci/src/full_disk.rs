@@ -22,25 +22,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::compat::clock::{Deadline, Stopwatch, nap};
-use crate::compat::target::{Launch, Target, TargetError};
+use crate::compat::target::{Target, TargetError};
 use crate::compat::wire::{Wire, WireError};
-use crate::kill9::{Ack, Fault, QUEUES, Reader, TOPIC, body, judge};
+use crate::kill9::{Ack, Fault, Options, QUEUES, Reader, TOPIC, body, judge};
 
 const DISK_BYTES: u64 = 200 << 20;
 /// Until every writer was refused, and until every writer is served again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Keeps 20 rounds within the disk.
 const BETWEEN_SENDS: Duration = Duration::from_millis(8);
-
-/// What to run.
-pub(crate) struct Options {
-    /// Directory for servers and logs; emptied first.
-    pub(crate) dir: PathBuf,
-    /// The servers.
-    pub(crate) launch: Launch,
-    /// How many times the disk is filled.
-    pub(crate) rounds: u32,
-}
 
 /// Why the run did not hold.
 #[derive(Debug, thiserror::Error)]

@@ -38,7 +38,7 @@ pub(crate) struct Options {
     pub(crate) dir: PathBuf,
     /// The servers.
     pub(crate) launch: Launch,
-    /// How many kills.
+    /// How many kills, or floods of the disk.
     pub(crate) rounds: u32,
 }
 

@@ -97,9 +97,9 @@ impl Simulation {
 
     /// How some seeds run in a build of this profile, by seed.
     fn traces(&self, profile: &str) -> Result<BTreeMap<u64, Trace>, Failed> {
-        let mut command = self.test(profile, &["-p", "staticfire-sim-tests", "--lib"]);
         // The test of the swarm's own child processes: it prints one line of JSON for each seed of the batch.
-        command.env("SWARM_BATCH", ALIKE).args(["--", "--exact", "swarm::tests::batch", "--nocapture"]);
+        let mut command = self.one(profile, "swarm::tests::batch");
+        command.env("SWARM_BATCH", ALIKE);
         let printed = capture(&mut command)?;
         let lines = printed.lines().filter_map(|line| line.split_once("@ran "));
         let traces = lines.map(|(_, json)| serde_json::from_str::<Trace>(json));
@@ -109,8 +109,15 @@ impl Simulation {
         Ok(traces.into_iter().map(|trace| (trace.seed, trace)).collect())
     }
 
+    /// `cargo test` of one test of `sim-tests`, for what it prints.
+    pub(crate) fn one(&self, profile: &str, test: &str) -> Command {
+        let mut command = self.test(profile, &["-p", "staticfire-sim-tests", "--lib"]);
+        command.args(["--", test, "--exact", "--nocapture"]);
+        command
+    }
+
     /// `cargo test` of a part.
-    pub(crate) fn test(&self, profile: &str, part: &[&str]) -> Command {
+    fn test(&self, profile: &str, part: &[&str]) -> Command {
         let mut command = cargo(&self.root);
         command.args(["test", "--profile", profile, "--target-dir"]).arg(&self.target);
         command.args(part);

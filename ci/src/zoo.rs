@@ -15,9 +15,8 @@ const SEARCHES: [&str; 3] = ["swarm", "crash_images", "flipped_bits"];
 pub(crate) fn zoo(gate: &mut Gate, seeds: u64, row: Option<&str>) {
     let simulation = Simulation::of(gate.root.clone());
     gate.step("zoo", || {
-        let mut command = simulation.test(PROFILE, &["-p", "staticfire-sim-tests", "--lib"]);
+        let mut command = simulation.one(PROFILE, "zoo::table::table");
         command.env("ZOO_SEEDS", seeds.to_string()).env("ZOO_ROW", row.unwrap_or_default());
-        command.args(["--", "zoo::table::table", "--exact", "--nocapture"]);
         judge(&capture(&mut command)?)
     });
 }

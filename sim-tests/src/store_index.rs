@@ -17,14 +17,12 @@ use staticfire::base::QueueOffset;
 use staticfire::base::Timestamp;
 use staticfire::protocol::record::NewRecord;
 use staticfire::protocol::record::RecordView;
-use staticfire::protocol::record::tags_code;
 use staticfire::sim::Limits;
 use staticfire::sim::Node;
 use staticfire::sim::Outcome;
 use staticfire::sim::Seed;
 use staticfire::sim::World;
 use staticfire::sim::run;
-use staticfire::store::AppendError;
 use staticfire::store::Config;
 use staticfire::store::Flush;
 use staticfire::store::IndexShape;
@@ -33,6 +31,9 @@ use staticfire::store::KeyQuery;
 use staticfire::store::ReadLimits;
 use staticfire::store::Store;
 use staticfire::store::planted;
+
+use crate::store_crash;
+use crate::store_crash::record;
 
 /// Records share so many keys.
 const KEYS: u64 = 40;
@@ -65,32 +66,13 @@ fn new_record(number: u64, draw: &Draw) -> NewRecord {
     if draw.chance("no keys", 0, number, 100_000) {
         properties.clear();
     }
-    let properties = Bytes::from(properties);
-    NewRecord {
-        topic: Arc::from("T"),
-        queue: QueueId(0),
-        flag: 0,
-        sys_flag: 0,
-        born_at: Timestamp(0),
-        born_host: std::net::SocketAddr::from(([10, 0, 0, 1], 5_000)),
-        store_host: std::net::SocketAddr::from(([10, 0, 0, 2], 10_911)),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: Bytes::from(vec![number as u8; draw.range("bytes", 0, number, 0, 400) as usize]),
-        tags_code: tags_code(&properties),
-        properties,
-    }
+    let body = vec![number as u8; draw.range("bytes", 0, number, 0, 400) as usize];
+    record("T", 0, Bytes::from(body), Bytes::from(properties))
 }
 
 async fn append(store: &Store, unit: &[NewRecord]) -> u64 {
-    let mut out = Vec::new();
-    loop {
-        match store.append(unit, &mut out) {
-            Ok(()) => return out.last().map_or(0, |last| last.end().0),
-            Err(AppendError::NotReady) => store.writable().await,
-            Err(error) => panic!("a healthy store appends: {error}"),
-        }
-    }
+    let out = store_crash::append(store, unit).await.expect("a healthy store appends");
+    out.last().map_or(0, |last| last.end().0)
 }
 
 /// What each record that is there can be found by, and its position.

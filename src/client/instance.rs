@@ -19,6 +19,8 @@ use parking_lot::Mutex;
 use rand_core::Rng as _;
 use tokio::sync::Notify;
 
+use super::MessageQueue;
+use super::RequestError;
 use super::RouteError;
 use super::StartError;
 use super::consumer::PushConsumerBuilder;
@@ -270,6 +272,12 @@ impl Shared {
     /// The address of a broker's master, by any route that names it.
     pub(super) fn master(&self, broker: &str) -> Option<String> {
         self.addr(broker, MASTER_ID.cast_signed())
+    }
+
+    /// As [`Shared::master`], of the broker that has a queue; without one the request cannot be made.
+    pub(super) fn master_of(&self, queue: &MessageQueue) -> Result<String, RequestError> {
+        let addr = self.master(&queue.broker);
+        addr.ok_or_else(|| RequestError::NoAddress { broker: queue.broker.to_string() })
     }
 
     pub(super) fn addr(&self, broker: &str, id: i64) -> Option<String> {

@@ -178,22 +178,22 @@ impl PullConsumer {
 
     /// Commits that everything below `offset` is consumed by the group, and waits for the acknowledgement.
     pub async fn commit(&self, queue: &MessageQueue, offset: QueueOffset) -> Result<(), RequestError> {
-        self.shared().commit(&self.master(queue)?, &self.group, queue, offset).await
+        self.shared().commit(&self.shared().master_of(queue)?, &self.group, queue, offset).await
     }
 
     /// The group's offset, if it has one.
     pub async fn committed(&self, queue: &MessageQueue) -> Result<Option<QueueOffset>, RequestError> {
-        self.shared().committed(&self.master(queue)?, &self.group, queue).await
+        self.shared().committed(&self.shared().master_of(queue)?, &self.group, queue).await
     }
 
     /// The first offset that is still there.
     pub async fn min_offset(&self, queue: &MessageQueue) -> Result<QueueOffset, RequestError> {
-        self.shared().min_offset(&self.master(queue)?, queue).await
+        self.shared().min_offset(&self.shared().master_of(queue)?, queue).await
     }
 
     /// The offset that the next message will get.
     pub async fn max_offset(&self, queue: &MessageQueue) -> Result<QueueOffset, RequestError> {
-        self.shared().max_offset(&self.master(queue)?, queue).await
+        self.shared().max_offset(&self.shared().master_of(queue)?, queue).await
     }
 
     /// The first offset stored at or after a time.
@@ -202,7 +202,7 @@ impl PullConsumer {
         queue: &MessageQueue,
         time: Timestamp,
     ) -> Result<QueueOffset, RequestError> {
-        self.shared().offset_at(&self.master(queue)?, queue, time).await
+        self.shared().offset_at(&self.shared().master_of(queue)?, queue, time).await
     }
 
     /// The youngest messages, at most `max`, that have `key` among their keys or as their id, in the order in which they
@@ -241,11 +241,6 @@ impl PullConsumer {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.client.shared
-    }
-
-    fn master(&self, queue: &MessageQueue) -> Result<String, RequestError> {
-        let addr = self.shared().master(&queue.broker);
-        addr.ok_or_else(|| RequestError::NoAddress { broker: queue.broker.to_string() })
     }
 
     fn readable(&self, queue: &MessageQueue) -> Result<String, RequestError> {

@@ -29,3 +29,4 @@ mod work;
 pub(crate) use records::append;
 pub(crate) use records::config;
 pub(crate) use records::new_record;
+pub(crate) use records::record;

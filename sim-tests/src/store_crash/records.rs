@@ -84,9 +84,13 @@ fn body_of(number: usize, bytes: usize) -> Vec<u8> {
 }
 
 pub(crate) fn new_record(number: usize, queue: u32, bytes: usize) -> NewRecord {
-    let properties = Bytes::from_static(PROPERTIES);
+    record(topic_of(queue), queue, Bytes::from(body_of(number, bytes)), Bytes::from_static(PROPERTIES))
+}
+
+/// A plain message.
+pub(crate) fn record(topic: &str, queue: u32, body: Bytes, properties: Bytes) -> NewRecord {
     NewRecord {
-        topic: Arc::from(topic_of(queue)),
+        topic: Arc::from(topic),
         queue: QueueId(queue),
         flag: 0,
         sys_flag: 0,
@@ -95,7 +99,7 @@ pub(crate) fn new_record(number: usize, queue: u32, bytes: usize) -> NewRecord {
         store_host: std::net::SocketAddr::from(([10, 0, 0, 2], 10_911)),
         reconsume_times: 0,
         prepared_transaction_offset: 0,
-        body: Bytes::from(body_of(number, bytes)),
+        body,
         tags_code: tags_code(&properties),
         properties,
     }

@@ -79,10 +79,7 @@ impl Offsets {
         to: QueueOffset,
     ) -> Result<(), RequestError> {
         match self {
-            Offsets::Broker => match shared.master(&queue.broker) {
-                Some(addr) => shared.commit(&addr, group, queue, to).await,
-                None => Err(RequestError::NoAddress { broker: queue.broker.to_string() }),
-            },
+            Offsets::Broker => shared.commit(&shared.master_of(queue)?, group, queue, to).await,
             Offsets::File(file) => {
                 let mut state = file.state.lock();
                 state.table.insert(queue.clone(), to);
@@ -101,8 +98,7 @@ impl Offsets {
         to: QueueOffset,
     ) -> Result<(), RequestError> {
         let Offsets::Broker = self else { return Ok(()) };
-        let addr = shared.master(&queue.broker);
-        let addr = addr.ok_or_else(|| RequestError::NoAddress { broker: queue.broker.to_string() })?;
+        let addr = shared.master_of(queue)?;
         match shared.committed(&addr, group, queue).await? {
             Some(known) if known >= to => Ok(()),
             _ => shared.commit(&addr, group, queue, to).await,

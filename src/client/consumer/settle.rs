@@ -22,7 +22,6 @@ use super::OrderResult;
 use super::worker::Assigned;
 use crate::base::Mono;
 use crate::base::QueueOffset;
-use crate::client::RequestError;
 use crate::client::send;
 use crate::client::send::Outgoing;
 use crate::client::send::Target;
@@ -130,9 +129,9 @@ async fn send_back(inner: &Arc<Inner>, message: &MessageView, level: i32) -> boo
         max_reconsume_times: inner.max_reconsume(),
         broker_name: Some(message.queue().broker.to_string()),
     };
-    let sent = match shared.master(&message.queue().broker) {
-        Some(addr) => shared.send_back(&addr, &back).await,
-        None => Err(RequestError::NoAddress { broker: message.queue().broker.to_string() }),
+    let sent = match shared.master_of(message.queue()) {
+        Ok(addr) => shared.send_back(&addr, &back).await,
+        Err(error) => Err(error),
     };
     let Err(error) = sent else { return true };
     tracing::info!(id = message.id(), %error, "not taken back; sending a copy");

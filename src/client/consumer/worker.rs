@@ -212,9 +212,9 @@ impl Worker {
         self.locked_at = None;
         let shared = Arc::clone(&self.inner.client.shared);
         let queue = &self.assigned.queue;
-        let unlocked = match shared.master(&queue.broker) {
-            Some(addr) => shared.unlock(&addr, &self.inner.config.group, queue).await,
-            None => Err(RequestError::NoAddress { broker: queue.broker.to_string() }),
+        let unlocked = match shared.master_of(queue) {
+            Ok(addr) => shared.unlock(&addr, &self.inner.config.group, queue).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = unlocked {
             tracing::info!(%queue, %error, "the lock was not given back; it ends by itself");
@@ -238,14 +238,9 @@ impl Worker {
 
     fn start_commit(&mut self, to: QueueOffset) {
         assert!(self.commit.is_none(), "one commit at a time: none overtakes another");
-        if self.persisted == Some(to) {
-            return;
+        if self.persisted != Some(to) {
+            self.send_commit(to, false);
         }
-        let (inner, queue) = (Arc::clone(&self.inner), self.assigned.queue.clone());
-        self.commit = Some(Box::pin(async move {
-            let shared = &inner.client.shared;
-            (to, inner.offsets.commit(shared, &inner.config.group, &queue, to).await)
-        }));
     }
 
     /// Tells again what is committed already: a broker that was killed since may have forgotten it, and where nothing new
@@ -253,10 +248,19 @@ impl Worker {
     /// and ours would undo it.
     fn repeat_commit(&mut self, to: QueueOffset) {
         assert!(self.commit.is_none(), "one commit at a time: none overtakes another");
+        self.send_commit(to, true);
+    }
+
+    fn send_commit(&mut self, to: QueueOffset, only_raises: bool) {
         let (inner, queue) = (Arc::clone(&self.inner), self.assigned.queue.clone());
         self.commit = Some(Box::pin(async move {
-            let shared = &inner.client.shared;
-            (to, inner.offsets.raise(shared, &inner.config.group, &queue, to).await)
+            let (shared, group) = (&inner.client.shared, &inner.config.group);
+            let sent = if only_raises {
+                inner.offsets.raise(shared, group, &queue, to).await
+            } else {
+                inner.offsets.commit(shared, group, &queue, to).await
+            };
+            (to, sent)
         }));
     }
 

@@ -226,29 +226,19 @@ fn segment_files(entries: Vec<DirEntry>) -> (Vec<SegmentFile>, Vec<DirEntry>) {
 
 /// What was told; else the least distance between two segments, or the length of the only one.
 fn segment_bytes(sizes: Sizes, segments: &[SegmentFile]) -> Result<u64, InspectError> {
-    const NAME: &str = "a segment";
-    let apart = segments.windows(2).map(|pair| match pair {
-        [a, b] => b.start - a.start,
-        _ => u64::MAX,
-    });
-    let longest = segments.iter().map(|file| file.len).max();
-    let is = sizes.segment_bytes.or(apart.min().into_iter().chain(longest).min()).unwrap_or(1 << 30);
-    if sizes.segment_bytes.is_none() && !(4096..=1 << 31).contains(&is) {
-        // Too short to be one: it was cut. Any length lets what is left be read.
-        return Ok(apart_or_default(segments));
+    let possible = |bytes: &u64| (4096..=1 << 31).contains(bytes);
+    if let Some(is) = sizes.segment_bytes {
+        let why = "4 KiB to 2 GiB is possible";
+        return possible(&is).then_some(is).ok_or(InspectError::Size { name: "a segment", is, why });
     }
-    if !(4096..=1 << 31).contains(&is) {
-        return Err(InspectError::Size { name: NAME, is, why: "4 KiB to 2 GiB is possible" });
-    }
-    Ok(is)
-}
-
-fn apart_or_default(segments: &[SegmentFile]) -> u64 {
     let apart = segments.windows(2).filter_map(|pair| match pair {
         [a, b] => Some(b.start - a.start),
         _ => None,
     });
-    apart.filter(|apart| (4096..=1 << 31).contains(apart)).min().unwrap_or(1 << 30)
+    let longest = segments.iter().map(|file| file.len).max();
+    let found = apart.clone().chain(longest).min().filter(possible);
+    // A file that is too short to be a segment was cut. Any length lets what is left be read.
+    Ok(found.or_else(|| apart.filter(possible).min()).unwrap_or(1 << 30))
 }
 
 /// What was told; else the length of the longest queue file.

@@ -33,39 +33,34 @@ pub(super) fn runtime() -> io::Result<tokio_real::runtime::Runtime> {
     tokio_real::runtime::Builder::new_current_thread().enable_all().build()
 }
 
+/// When a record must be durable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    AtTheEnd,
+    EachUnit,
+}
+
 /// Bytes per second of the store over those of a bare copy and CRC.
 pub(super) fn append(options: &Options) -> io::Result<Spread> {
-    runtime()?.block_on(async {
-        let env = staticfire::env::real::env();
-        let mut side = Side::open(&env, &options.dir.join("append"), Flush::ASYNC, 1).await?;
-        let count = side.count(options.megabytes);
-        side.fill(count / 8).await?;
-        let mut ratios = Vec::new();
-        for round in 0..options.rounds {
-            let (mut ours, mut bare) = (0.0, 0.0);
-            for turn in [round, round + 1] {
-                recycle(&options.dir, count * side.record_bytes())?;
-                if turn % 2 == 0 {
-                    ours = side.fill(count).await?;
-                } else {
-                    bare = Bare::map(&env, &options.dir, count, &side).await?.copy(count).await?;
-                }
-            }
-            ratios.push(bare / ours);
-            note("append", round, ours, bare, count);
-            side.settle().await?;
-        }
-        side.close().await?;
-        Ok(spread(ratios))
-    })
+    against_bare("append", options, Flush::ASYNC, options.megabytes, Durable::AtTheEnd)
 }
 
 /// The same with a sync for every unit, on both sides.
 pub(super) fn sync(options: &Options) -> io::Result<Spread> {
+    against_bare("sync", options, Flush::Sync, options.megabytes / 4, Durable::EachUnit)
+}
+
+fn against_bare(
+    what: &str,
+    options: &Options,
+    flush: Flush,
+    megabytes: u64,
+    durable: Durable,
+) -> io::Result<Spread> {
     runtime()?.block_on(async {
         let env = staticfire::env::real::env();
-        let mut side = Side::open(&env, &options.dir.join("sync"), Flush::Sync, 1).await?;
-        let count = side.count(options.megabytes / 4);
+        let mut side = Side::open(&env, &options.dir.join(what), flush, 1).await?;
+        let count = side.count(megabytes);
         side.fill(count / 8).await?;
         let mut ratios = Vec::new();
         for round in 0..options.rounds {
@@ -73,13 +68,13 @@ pub(super) fn sync(options: &Options) -> io::Result<Spread> {
             for turn in [round, round + 1] {
                 recycle(&options.dir, count * side.record_bytes())?;
                 if turn % 2 == 0 {
-                    ours = side.fill_synced(count).await?;
+                    ours = side.fill_as(count, durable).await?;
                 } else {
-                    bare = Bare::map(&env, &options.dir, count, &side).await?.copy_synced(count).await?;
+                    bare = Bare::map(&env, &options.dir, count, &side).await?.copy(count, durable).await?;
                 }
             }
             ratios.push(bare / ours);
-            note("sync", round, ours, bare, count);
+            note(what, round, ours, bare, count);
             side.settle().await?;
         }
         side.close().await?;
@@ -179,23 +174,25 @@ impl Side {
 
     /// Seconds for `count` records, until the last one is durable.
     pub(super) async fn fill(&mut self, count: usize) -> io::Result<f64> {
+        self.fill_as(count, Durable::AtTheEnd).await
+    }
+
+    async fn fill_as(&mut self, count: usize, durable: Durable) -> io::Result<f64> {
         let began = Instant::now();
         for _ in 0..count.div_ceil(UNIT) {
             self.append().await?;
-            // As between two turns of the broker: the store's tasks get theirs.
-            tokio_real::task::yield_now().await;
+            match durable {
+                // As between two turns of the broker: the store's tasks get theirs.
+                Durable::AtTheEnd => tokio_real::task::yield_now().await,
+                Durable::EachUnit => self.durable().await?,
+            }
         }
-        self.store.wait_durable(self.store.appended()).await.map_err(io::Error::other)?;
+        self.durable().await?;
         Ok(began.elapsed().as_secs_f64())
     }
 
-    async fn fill_synced(&mut self, count: usize) -> io::Result<f64> {
-        let began = Instant::now();
-        for _ in 0..count.div_ceil(UNIT) {
-            self.append().await?;
-            self.store.wait_durable(self.store.appended()).await.map_err(io::Error::other)?;
-        }
-        Ok(began.elapsed().as_secs_f64())
+    async fn durable(&self) -> io::Result<()> {
+        self.store.wait_durable(self.store.appended()).await.map_err(io::Error::other)
     }
 
     /// Until nothing is under way any more; what is old goes.
@@ -265,27 +262,21 @@ impl Bare {
         Ok(())
     }
 
-    async fn copy(self, count: usize) -> io::Result<f64> {
-        let began = Instant::now();
-        let mut at = 0;
-        for _ in 0..count / UNIT {
-            self.unit(&mut at)?;
-        }
-        let took = began.elapsed().as_secs_f64();
-        self.segment.sync(0, at).await?;
-        std::fs::remove_file(&self.path)?;
-        Ok(took)
-    }
-
-    async fn copy_synced(self, count: usize) -> io::Result<f64> {
+    /// Seconds for `count` records; what is durable only at the end is so after the clock has stopped.
+    async fn copy(self, count: usize, durable: Durable) -> io::Result<f64> {
         let began = Instant::now();
         let mut at = 0;
         for _ in 0..count / UNIT {
             let from = at;
             self.unit(&mut at)?;
-            self.segment.sync(from, at - from).await?;
+            if durable == Durable::EachUnit {
+                self.segment.sync(from, at - from).await?;
+            }
         }
         let took = began.elapsed().as_secs_f64();
+        if durable == Durable::AtTheEnd {
+            self.segment.sync(0, at).await?;
+        }
         std::fs::remove_file(&self.path)?;
         Ok(took)
     }

@@ -57,8 +57,7 @@ impl Worker {
         let shared = self.inner.client.shared.clone();
         let group = self.inner.config.group.clone();
         let queue = self.assigned.queue.clone();
-        let addr = shared.master(&queue.broker);
-        let addr = addr.ok_or_else(|| RequestError::NoAddress { broker: queue.broker.to_string() })?;
+        let addr = shared.master_of(&queue)?;
         if self.inner.locks() {
             let asked = shared.env.now();
             if !shared.lock(&addr, &group, &queue).await? {

@@ -229,9 +229,9 @@ impl Worker {
         let (inner, queue) = (Arc::clone(&self.inner), self.assigned.queue.clone());
         self.renewal = Some(Box::pin(async move {
             let shared = &inner.client.shared;
-            let granted = match shared.master(&queue.broker) {
-                Some(addr) => shared.lock(&addr, &inner.config.group, &queue).await,
-                None => Err(RequestError::NoAddress { broker: queue.broker.to_string() }),
+            let granted = match shared.master_of(&queue) {
+                Ok(addr) => shared.lock(&addr, &inner.config.group, &queue).await,
+                Err(error) => Err(error),
             };
             (now, granted)
         }));

@@ -8,6 +8,8 @@ const _: () = assert!(
 );
 
 #[cfg(all(test, madsim))]
+mod logical_costs;
+#[cfg(all(test, madsim))]
 mod oracle;
 #[cfg(all(test, madsim))]
 mod store_crash;

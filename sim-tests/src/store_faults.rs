@@ -1,10 +1,11 @@
 //! The store on a disk that fails: what it says, what it keeps, when it goes on.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use staticfire::base::PhysicalOffset;
 use staticfire::base::QueueId;
-use staticfire::sim::Crash;
+use staticfire::env::Access;
 use staticfire::sim::Limits;
 use staticfire::sim::Node;
 use staticfire::sim::Outcome;
@@ -51,23 +52,43 @@ where
     run(Seed(seed), Limits { planted, ..Limits::default() }, scenario)
 }
 
-/// A process dies between the creation of a queue's second file and the sync of its directory. The next one finds the file,
-/// writes what belongs there, and moves the checkpoint beyond it. Then the power goes.
+/// Leaves the queue file that begins at `bytes` of queue 0 without a length, durably, as a crash over its creation does.
+pub(crate) async fn make_empty_queue_file(node: &Node, bytes: u64) {
+    node.restart();
+    let disk = node.env().disk;
+    let dir = Path::new("store/consumequeue/even/0");
+    disk.create_dir_all(dir).await.expect("creates");
+    disk.open(&dir.join(format!("{bytes:020}")), Access::Create).await.expect("creates");
+    for dir in dir.ancestors().take(3) {
+        disk.sync_dir(dir).await.expect("syncs");
+    }
+    node.kill();
+}
+
+/// A process died over the creation of a queue's second file. The next one finds the file, and writes what belongs there.
 fn killed_over_a_new_queue_file(seed: u64, bug: Option<&str>) -> Outcome<()> {
     simulate(seed, bug, |world| async move {
         let node = world.machine("broker");
         node.disk().with_faults(|faults| faults.survival = Survival::Nothing);
         let store = open(&node, Flush::Sync).await;
         let units = store.config().queue_file_units as usize;
-        node.crash_at("store.queue_file_created", 2, Crash::Process);
-        for number in 0..=units {
+        for number in 0..units {
             send(&store, number, 100).await.expect("a healthy disk");
         }
-        node.down().await;
+        store.shutdown().await.expect("shuts down");
         drop(store);
+        node.kill();
+        let file_bytes = units as u64 * 20;
+        make_empty_queue_file(&node, file_bytes).await;
         node.restart();
-        assert_eq!(max_after_recovery(&node).await, units as u64 + 1);
+        let store = open(&node, Flush::Sync).await;
+        send(&store, units, 100).await.expect("a healthy disk");
+        store.shutdown().await.expect("shuts down");
+        drop(store);
         node.os_crash();
+        for (path, len) in node.disk().image().files() {
+            assert!(!path.contains("/consumequeue/") || len == file_bytes, "{path} has {len} bytes");
+        }
         node.restart();
         assert_eq!(
             max_after_recovery(&node).await,

@@ -101,7 +101,7 @@ pub trait Tree: Send + Sync {
 pub struct Piece {
     /// The file; created with its directories if missing.
     pub path: PathBuf,
-    /// The length that a missing file gets: a hole as far as nothing is written.
+    /// The length that a missing or shorter file gets: a hole as far as nothing is written.
     pub len: u64,
     pub offset: u64,
     pub data: Bytes,
@@ -141,4 +141,9 @@ pub trait Segment: Send + Sync {
 
     /// Makes `offset..offset + len` durable. Errors as [`File::sync`].
     fn sync(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Asks for the pages of a range before they are needed. It changes no byte, and may do nothing.
+    fn warm(&self, _offset: u64, _len: u64) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

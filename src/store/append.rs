@@ -11,6 +11,7 @@ use super::Appended;
 use super::core::Core;
 use super::core::Pending;
 use super::core::State;
+use super::journal::Entry;
 use super::log::Placement;
 use super::log::Run;
 use super::unit::Unit;
@@ -65,7 +66,7 @@ impl Core {
         if state.closing {
             return refuse(AppendError::Closed);
         }
-        if let Some(path) = &state.full {
+        if let Some(path) = state.full.as_ref().or(state.files_full.as_ref()) {
             return refuse(AppendError::DiskFull(Arc::clone(path)));
         }
         if let Some(mark) = &state.over_mark {
@@ -185,6 +186,9 @@ impl Core {
             state.segment_signalled = true;
             self.segment_wanted.notify_one();
         }
+        if state.wants_warmth() {
+            self.warm_wanted.notify_one();
+        }
         if state.log.end - state.checkpoint >= self.config.checkpoint_bytes {
             self.ask_for_checkpoint();
         }
@@ -226,8 +230,8 @@ fn note_unit(
     if queue.is_schedule() {
         tags_code = due_time(tags_code, &record.properties, store_at, delay_levels_ms);
     }
-    state.queues.push(slot, Unit { physical, size, tags_code });
-    let end = physical + u64::from(size);
-    state.pending.push_back(Pending { end, slot, max: offset + 1, tags_code, store_at });
+    let unit = Unit { physical, size, tags_code };
+    state.queues.push(slot, unit);
+    state.pending.push_back(Pending { entry: Entry { slot, offset, unit }, store_at });
     QueueOffset(offset)
 }

@@ -22,6 +22,11 @@ pub struct Config {
     pub checkpoint_interval_ms: u64,
     /// The log never runs further ahead of its checkpoint: appends wait. What recovery reads, at most.
     pub window_bytes: u64,
+    /// Units in the journal reach the queue files once they make up so many bytes of it; checkpoints wait while they make
+    /// up twice as many. Recovery reads what is there.
+    pub journal_bytes: u64,
+    /// … and at latest so long after the first checkpoint behind the last time, in ms.
+    pub settle_interval_ms: u64,
     /// Log bytes behind the end that are read through the mapping, without asking whether they are in memory. What is
     /// older is read by position, away from the caller's thread, and its CRC is verified.
     pub hot_bytes: u64,
@@ -75,9 +80,11 @@ impl Config {
             queue_file_units: 300_000,
             flush: Flush::ASYNC,
             sync_timeout_ms: 5_000,
-            checkpoint_bytes: 32 * 1024 * 1024,
+            checkpoint_bytes: 12 * 1024 * 1024,
             checkpoint_interval_ms: 5_000,
-            window_bytes: 128 * 1024 * 1024,
+            window_bytes: 48 * 1024 * 1024,
+            journal_bytes: 16 * 1024 * 1024,
+            settle_interval_ms: 60_000,
             hot_bytes: 1024 * 1024 * 1024,
             tail_units: 2 * 1024 * 1024,
             open_files: 1024,
@@ -95,6 +102,8 @@ impl Config {
             checkpoint_bytes: 64 * 1024,
             checkpoint_interval_ms: 1_000,
             window_bytes: 256 * 1024,
+            journal_bytes: 4 * 1024,
+            settle_interval_ms: 1_000,
             hot_bytes: 128 * 1024,
             tail_units: 4_096,
             open_files: 16,

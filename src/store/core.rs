@@ -3,11 +3,13 @@
 //! The lock is held for memory work only, never across an await. Who waits for whom:
 //!
 //! ```text
-//! append ── flush_wanted ──▶ flush ── checkpoint_wanted ──▶ upkeep (checkpoint, deletion, retention)
-//!   │                          ├─▶ durable_waiters             └─▶ writers
+//! append ── flush_wanted ──▶ flush ── checkpoint_wanted ──▶ upkeep (checkpoint) ── settle_wanted ──▶ settle
+//!   │                          ├─▶ durable_waiters             └─▶ writers      ◀── journal_shorter ──┘
 //!   │                          └── index.wanted ──▶ index
 //!   └────── segment_wanted ──▶ prepare ──▶ writers
 //! ```
+//!
+//! Deletion and retention take both locks, `settling` first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,6 +29,8 @@ use super::error::FlushError;
 use super::error::LatchCause;
 use super::error::OverMark;
 use super::index::Index;
+use super::journal::Entry;
+use super::journal::Journal;
 use super::layout::Layout;
 use super::log::Log;
 use super::log::Placement;
@@ -38,6 +42,7 @@ use crate::base::QueueId;
 use crate::base::QueueOffset;
 use crate::base::Timestamp;
 use crate::env::Env;
+use crate::env::Tree;
 
 /// Published messages kept apart for [`super::Store::take_published`]; beyond, they are folded to one per queue.
 const PUBLISHED_MAX: usize = 16 * 1024;
@@ -52,35 +57,57 @@ pub(super) struct Core {
     /// A flush is wanted before its time.
     pub(super) flush_now: Notify,
     pub(super) segment_wanted: Notify,
+    /// The log's end comes near to where its pages are cold.
+    pub(super) warm_wanted: Notify,
     pub(super) checkpoint_wanted: Notify,
     /// A checkpoint is wanted before its time.
     pub(super) checkpoint_now: Notify,
-    /// Held by whoever changes queue files or the checkpoint.
-    pub(super) upkeep: tokio::sync::Mutex<()>,
     pub(super) index: Index,
+    pub(super) settle_wanted: Notify,
+    /// Units are wanted in queue files before their time.
+    pub(super) settle_now: Notify,
+    /// Files of the journal are gone.
+    pub(super) journal_shorter: Notify,
+    /// Held by whoever changes queue files or the checkpoint file. Taken before `upkeep`.
+    pub(super) settling: tokio::sync::Mutex<()>,
+    /// Held by whoever adds to the journal or drops of it.
+    pub(super) upkeep: tokio::sync::Mutex<Journal>,
+    /// The directory of queue files.
+    pub(super) tree: Arc<dyn Tree>,
 }
 
 pub(super) struct State {
     pub(super) log: Log,
     pub(super) queues: Queues,
-    /// Appended, not yet visible to readers; in log order.
+    /// Queued messages that are not in the journal, in log order; readers see the first `shown`.
     pub(super) pending: VecDeque<Pending>,
+    pub(super) shown: usize,
     pub(super) published: Vec<Published>,
     /// Above so many, they are folded.
     published_max: usize,
     pub(super) durable: u64,
+    /// Units of what lies below are durable, in the journal or in queue files.
     pub(super) checkpoint: u64,
+    /// Store time of the last record below `checkpoint`.
+    pub(super) checkpoint_store_at: Timestamp,
+    /// Units of what lies below are durable in queue files.
+    pub(super) settled: u64,
+    pub(super) journal_bytes: u64,
     /// The durable checkpoint lets the log run up to here.
     pub(super) limit: u64,
     pub(super) last_store_at: Timestamp,
     /// Store time of the last record below `durable`.
     pub(super) durable_store_at: Timestamp,
+    /// Pages below were asked for.
+    pub(super) warmed: u64,
     /// Segments that an append waits for.
     pub(super) segments_wanted: usize,
     pub(super) flush_signalled: bool,
     pub(super) segment_signalled: bool,
-    /// No space for queue files or the checkpoint: nothing is taken.
+    /// No space for the journal: nothing is taken.
     pub(super) full: Option<Arc<PathBuf>>,
+    /// No space for queue files or the checkpoint file: nothing is taken.
+    pub(super) files_full: Option<Arc<PathBuf>>,
     /// No space for the next segment: nothing is taken that does not fit into what is there.
     pub(super) segment_full: Option<Arc<PathBuf>>,
     /// The disk is fuller than its operator wants: nothing is taken.
@@ -100,12 +127,9 @@ pub(super) struct State {
     pub(super) counters: Counters,
 }
 
-/// A queued message that readers do not see yet.
+/// A queued message on its way to readers and to the journal.
 pub(super) struct Pending {
-    pub(super) end: u64,
-    pub(super) slot: u32,
-    pub(super) max: u64,
-    pub(super) tags_code: i64,
+    pub(super) entry: Entry,
     pub(super) store_at: Timestamp,
 }
 
@@ -149,18 +173,24 @@ impl State {
         State {
             durable: log.end,
             checkpoint: log.end,
+            checkpoint_store_at: Timestamp(0),
+            settled: log.end,
+            journal_bytes: 0,
             limit: log.end,
             log,
             queues,
             pending: VecDeque::new(),
+            shown: 0,
             published: Vec::new(),
             published_max: PUBLISHED_MAX,
             last_store_at: Timestamp(0),
             durable_store_at: Timestamp(0),
+            warmed: 0,
             segments_wanted: 0,
             flush_signalled: false,
             segment_signalled: false,
             full: None,
+            files_full: None,
             segment_full: None,
             over_mark: None,
             latched: None,
@@ -183,18 +213,22 @@ impl State {
 
     /// Shows readers every message that ends at or below `end`.
     pub(super) fn publish(&mut self, end: u64) {
-        while self.pending.front().is_some_and(|pending| pending.end <= end) {
-            let Some(pending) = self.pending.pop_front() else { break };
-            let queue = self.queues.get_mut(pending.slot);
+        while let Some(pending) = self.pending.get(self.shown) {
+            let Entry { slot, offset, unit } = pending.entry;
+            if unit.end() > end {
+                break;
+            }
+            self.shown += 1;
+            let queue = self.queues.get_mut(slot);
             if queue.is_dead() {
                 continue;
             }
-            queue.visible = pending.max;
+            queue.visible = offset + 1;
             self.published.push(Published {
                 topic: Arc::clone(&queue.topic),
                 queue: QueueId(queue.id),
-                max: QueueOffset(pending.max),
-                tags_code: Some(pending.tags_code),
+                max: QueueOffset(offset + 1),
+                tags_code: Some(unit.tags_code),
                 store_at: pending.store_at,
             });
         }

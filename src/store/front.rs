@@ -73,8 +73,10 @@ impl Store {
         let tasks = vec![
             env.spawn("store.flush", Arc::clone(&core).run_flush()),
             env.spawn("store.prepare", Arc::clone(&core).run_prepare()),
+            env.spawn("store.warm", Arc::clone(&core).run_warm()),
             env.spawn("store.upkeep", Arc::clone(&core).run_upkeep()),
             env.spawn("store.index", Arc::clone(&core).run_index()),
+            env.spawn("store.settle", Arc::clone(&core).run_settle()),
         ];
         let store = Store { core, tasks: Mutex::new(tasks), lock: Mutex::new(Some(lock)) };
         Ok((Arc::new(store), recovery))
@@ -268,13 +270,14 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let earliest = self.core.earliest_store_time();
         let state = self.core.state.lock();
-        let full = state.full.as_ref().or(state.segment_full.as_ref());
+        let full = state.full.as_ref().or(state.files_full.as_ref()).or(state.segment_full.as_ref());
         let latched = state.latched.as_ref().map(ToString::to_string);
         Stats {
             min: PhysicalOffset(state.log.first),
             max: PhysicalOffset(state.log.end),
             durable: PhysicalOffset(state.durable),
             checkpoint: PhysicalOffset(state.checkpoint),
+            settled: PhysicalOffset(state.settled),
             segments: state.log.segments_len() as u64,
             segment_bytes: state.log.segment_bytes(),
             queues: state.queues.len(),
@@ -292,7 +295,7 @@ impl Store {
         }
     }
 
-    /// Flushes everything, takes a checkpoint, removes the abort marker. Appends are refused from the first moment.
+    /// Flushes everything, brings all units into queue files, removes the abort marker. Appends are refused from the first moment.
     /// After an error the next open recovers as after a crash.
     pub async fn shutdown(&self) -> Result<(), UpkeepError> {
         {
@@ -321,8 +324,8 @@ impl Store {
         if core.env.timeout_ms(INDEX_WAIT_MS, core.index.reached(end)).await.is_none() {
             tracing::info!("the index is behind the log; it goes on from where it is at the next start");
         }
-        let _alone = core.upkeep.lock().await;
-        core.checkpoint().await?;
+        let _alone = core.settling.lock().await;
+        core.settle_everything().await?;
         core.close_index().await;
         let failed = |action, path: PathBuf| move |error| UpkeepError::Io { action, path, error };
         let (abort, root) = (core.layout.abort(), core.layout.root.clone());

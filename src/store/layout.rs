@@ -7,6 +7,8 @@
 //! commitlog/<20 digits: position of the first byte>
 //! consumequeue/<topic>/<queue>/<20 digits: byte position of the first unit>
 //! index/<17 digits: when the file was made>
+//! queuejournal/<20 digits: log position>            ours alone: units that are in no queue file yet
+//! queuejournal/<20 digits: log position>.queues     ours alone: where each queue ends in its files
 //! ```
 
 use std::path::Path;
@@ -21,6 +23,7 @@ pub(super) struct Layout {
     pub(super) commit_log: PathBuf,
     pub(super) consume_queue: PathBuf,
     pub(super) index: PathBuf,
+    pub(super) journal: PathBuf,
     segment_bytes: u64,
     file_units: u64,
 }
@@ -32,6 +35,7 @@ impl Layout {
             commit_log: config.root.join("commitlog"),
             consume_queue: config.root.join("consumequeue"),
             index: config.root.join("index"),
+            journal: config.root.join("queuejournal"),
             segment_bytes: config.segment_bytes,
             file_units: u64::from(config.queue_file_units),
         }
@@ -52,6 +56,15 @@ impl Layout {
     /// The segment that holds position `at`.
     pub(super) fn segment(&self, at: u64) -> PathBuf {
         self.commit_log.join(twenty_digits(at - at % self.segment_bytes))
+    }
+
+    /// The journal file that begins at log position `at`.
+    pub(super) fn journal_file(&self, at: u64) -> PathBuf {
+        self.journal.join(twenty_digits(at))
+    }
+
+    pub(super) fn queue_table(&self, position: u64) -> PathBuf {
+        self.journal.join(format!("{}.queues", twenty_digits(position)))
     }
 
     pub(super) fn topic_dir(&self, topic: &str) -> PathBuf {

@@ -1,17 +1,18 @@
 //! The message store of one broker: commit log, consume queues, flush, checkpoint, recovery.
 //!
 //! ```text
-//!              append (one lock, one copy)                 flush            checkpoint
-//! records ───▶ commitlog/<20 digits> (mapped) ───▶ durable ───▶ consumequeue/<topic>/<queue>/<20 digits>
-//!                  └─▶ queue tails (memory) ─▶ readers                        └─▶ checkpoint
+//!              append (one lock, one copy)             flush             checkpoint               settle
+//! records ───▶ commitlog/<20 digits> (mapped) ───▶ durable ───▶ queuejournal/<20 digits> ───▶ consumequeue/…
+//!                  └─▶ queue tails (memory) ─▶ readers                                            └─▶ checkpoint file
 //! ```
 //!
 //! Invariants:
 //!
 //! * the log below [`Store::durable`] is on stable storage; under [`Flush::Sync`] readers see nothing above it;
 //! * a queue file never names a record that is not durable, so no crash leaves a queue ahead of its log;
-//! * everything below the checkpoint is durable in the log and in the queue files, and the log never runs further
-//!   ahead of it than [`Config::window_bytes`]: that bounds what recovery reads;
+//! * everything below the checkpoint is durable in the log, and in the journal or the queue files; the log never runs
+//!   further ahead of it than [`Config::window_bytes`], the journal never grows over twice [`Config::journal_bytes`]:
+//!   that bounds what recovery reads;
 //! * queue files are a function of the log: recovery replays what lies behind the checkpoint;
 //! * so are index files, which a task of their own builds behind everybody's back (`index`);
 //! * the first failed write or sync latches the store: it refuses from then on, by name, and is not retried.
@@ -29,20 +30,24 @@ mod flush;
 mod front;
 mod index;
 pub mod inspect;
+mod journal;
 mod layout;
 mod log;
 mod open_files;
 pub mod planted;
 mod prepare;
+mod queue_table;
 mod queues;
 mod read;
 mod recover;
 mod scan;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod types;
 mod unit;
 mod upkeep;
+mod warm;
 
 pub use config::Config;
 pub use config::Flush;

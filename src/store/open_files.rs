@@ -24,6 +24,7 @@ use crate::base::QueueOffset;
 use crate::env::Access;
 use crate::env::Env;
 use crate::env::File;
+use crate::env::Piece;
 
 pub(super) struct OpenFiles {
     env: Env,
@@ -115,40 +116,25 @@ impl OpenFiles {
         }
     }
 
-    /// Writes a batch of units and makes them durable, names included.
-    pub(super) async fn write_units(&self, batch: &Batch) -> Result<(), FileTrouble> {
+    /// What to write for a batch of units: a piece for each file.
+    pub(super) fn pieces(&self, batch: &Batch, out: &mut Vec<Piece>) {
         let mut units = Bytes::from(batch.units.clone());
+        let len = self.file_units * UNIT_BYTES as u64;
         let mut at = batch.first;
-        let mut is_new = batch.is_new;
         while !units.is_empty() {
             let within = at % self.file_units;
             let room = usize::try_from(self.file_units - within).unwrap_or(usize::MAX);
-            let piece = units.split_to(units.len().min(room.saturating_mul(UNIT_BYTES)));
-            let count = (piece.len() / UNIT_BYTES) as u64;
-            let path = self.layout.queue_file(&batch.queue.topic, batch.queue.id, at);
-            let file = match self.open(&path, Access::Write).await {
-                Ok(file) if !self.is_half_made(within, is_new) => file,
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(FileTrouble::new("open", &path)(error));
-                }
-                _ => {
-                    let file = self.create_queue_file(&batch.queue, &path, is_new).await?;
-                    is_new = false;
-                    file
-                }
-            };
-            let offset = within * UNIT_BYTES as u64;
-            file.write_at(offset, piece).await.map_err(FileTrouble::new("write", &path))?;
-            file.sync().await.map_err(FileTrouble::new("sync", &path))?;
+            let data = units.split_to(units.len().min(room.saturating_mul(UNIT_BYTES)));
+            let count = (data.len() / UNIT_BYTES) as u64;
+            out.push(Piece {
+                path: self.layout.queue_file(&batch.queue.topic, batch.queue.id, at),
+                // Apache expects a queue file at its full length; the rest of it is a hole.
+                len: if self.env.planted(planted::HALF_MADE_FILE) { 0 } else { len },
+                offset: within * UNIT_BYTES as u64,
+                data,
+            });
             at += count;
         }
-        Ok(())
-    }
-
-    /// Whether a file that is there may lack its length and a durable name: a process that died over its creation, or had
-    /// no space for it, wrote no unit into it.
-    fn is_half_made(&self, first_unit: u64, is_new_queue: bool) -> bool {
-        (first_unit == 0 || is_new_queue) && !self.env.planted(planted::HALF_MADE_FILE)
     }
 
     /// Makes units unwritten again, durably; all of them lie in one file that exists.
@@ -164,37 +150,6 @@ impl OpenFiles {
         let zeros = Bytes::from(vec![0; count * UNIT_BYTES]);
         file.write_at(offset, zeros).await.map_err(FileTrouble::new("write", &path))?;
         file.sync().await.map_err(FileTrouble::new("sync", &path))
-    }
-
-    /// Apache expects a queue file at its full length; the rest of it is a hole.
-    async fn create_queue_file(
-        &self,
-        queue: &QueueName,
-        path: &Path,
-        is_new_queue: bool,
-    ) -> Result<Arc<dyn File>, FileTrouble> {
-        let dir = self.layout.queue_dir(&queue.topic, queue.id);
-        self.env.disk.create_dir_all(&dir).await.map_err(FileTrouble::new("create", &dir))?;
-        let file = self.open(path, Access::Create).await.map_err(FileTrouble::new("create", path))?;
-        let len = self.file_units * UNIT_BYTES as u64;
-        if file.len().await.map_err(FileTrouble::new("measure", path))? < len {
-            file.set_len(len).await.map_err(FileTrouble::new("extend", path))?;
-        }
-        self.env.probe("store.queue_file_created");
-        if self.env.planted(planted::NO_DIR_SYNC) {
-            return Ok(file);
-        }
-        self.sync_dir(&dir).await?;
-        if is_new_queue {
-            self.sync_dir(&self.layout.topic_dir(&queue.topic)).await?;
-            self.sync_dir(&self.layout.consume_queue).await?;
-        }
-        self.env.probe("store.queue_file_named");
-        Ok(file)
-    }
-
-    async fn sync_dir(&self, dir: &Path) -> Result<(), FileTrouble> {
-        self.env.disk.sync_dir(dir).await.map_err(FileTrouble::new("sync", dir))
     }
 }
 

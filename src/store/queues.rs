@@ -39,12 +39,12 @@ pub(super) struct Queue {
     pub(super) written: u64,
     /// The first unit of the oldest file; `None` without files.
     pub(super) first_file: Option<u64>,
+    /// The generation of the journal that has the queue's name; 0 is none.
+    pub(super) named_in: u32,
     tail: VecDeque<Unit>,
     dirty: bool,
     dead: bool,
     schedule: bool,
-    /// Its directory may have a name that the next loss of power takes: nothing below the checkpoint is in it.
-    fresh: bool,
 }
 
 /// A queue's name and slot, for work outside the lock.
@@ -60,8 +60,13 @@ pub(super) struct Batch {
     pub(super) queue: QueueName,
     pub(super) first: u64,
     pub(super) units: Vec<u8>,
-    /// The names of the queue's directories may not be durable yet.
-    pub(super) is_new: bool,
+}
+
+impl Batch {
+    /// One behind the last unit.
+    pub(super) fn end(&self) -> u64 {
+        self.first + (self.units.len() / UNIT_BYTES) as u64
+    }
 }
 
 impl Queues {
@@ -149,50 +154,57 @@ impl Queues {
         removed
     }
 
-    /// One queue with units below `position` that are in no file, and those units. Call [`Queues::written`] once they
-    /// are, or [`Queues::not_written`].
-    pub(super) fn take_due(&mut self, position: u64, passed: &mut Vec<u32>) -> Option<Batch> {
-        while let Some(slot) = self.dirty.pop() {
-            let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
-            queue.dirty = false;
-            if queue.dead {
-                continue;
-            }
-            let from = queue.written;
-            let mut units = Vec::new();
-            for unit in queue.units(from, queue.next).take_while(|unit| unit.physical < position) {
-                units.extend_from_slice(&unit.encode());
-            }
-            let upto = from + (units.len() / UNIT_BYTES) as u64;
-            if upto < queue.next {
-                passed.push(slot);
-            }
-            if !units.is_empty() {
-                let is_new = queue.fresh;
-                return Some(Batch { queue: queue.name(slot), first: from, units, is_new });
-            }
+    /// The queues with units that are in no file. Who takes them settles them, or gives them back by
+    /// [`Queues::still_dirty`].
+    pub(super) fn take_dirty(&mut self) -> Vec<u32> {
+        let slots = std::mem::take(&mut self.dirty);
+        for slot in &slots {
+            self.get_mut(*slot).dirty = false;
         }
-        None
+        slots
     }
 
-    /// Queues that keep units in memory only, again.
+    /// The units of a queue below `position` that are in no file; `None` without any. Call [`Queues::written`] once they
+    /// are durable in one.
+    pub(super) fn due(&self, slot: u32, position: u64) -> Option<Batch> {
+        let queue = self.get(slot);
+        if queue.dead {
+            return None;
+        }
+        let mut units = Vec::new();
+        for unit in queue.units(queue.written, queue.next).take_while(|unit| unit.physical < position) {
+            units.extend_from_slice(&unit.encode());
+        }
+        (!units.is_empty()).then(|| Batch { queue: queue.name(slot), first: queue.written, units })
+    }
+
+    /// Those of the queues that keep units in memory only are dirty again.
     pub(super) fn still_dirty(&mut self, slots: impl IntoIterator<Item = u32>) {
         for slot in slots {
             let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
-            if !queue.dirty && !queue.dead {
+            if !queue.dirty && !queue.dead && queue.written < queue.next {
                 queue.dirty = true;
                 self.dirty.push(slot);
             }
         }
     }
 
-    /// `batch` is durable in its files; keeps at most `keep` written units in memory.
-    pub(super) fn written(&mut self, batch: &Batch, file_units: u64, keep: usize) {
-        let queue = self.get_mut(batch.queue.slot);
-        queue.written = batch.first + (batch.units.len() / UNIT_BYTES) as u64;
-        queue.first_file.get_or_insert(batch.first - batch.first % file_units);
-        queue.fresh = false;
+    /// Units below `end` are durable in files; keeps at most `keep` of them in memory.
+    pub(super) fn written(&mut self, slot: u32, end: u64, file_units: u64, keep: usize) {
+        let queue = self.get_mut(slot);
+        queue.first_file.get_or_insert(queue.written - queue.written % file_units);
+        queue.written = end;
         queue.trim(keep);
+    }
+
+    /// Slots are numbered below this, those of dead queues too.
+    pub(super) fn slots(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("fewer than 2^32 queues")
+    }
+
+    /// Queues that have files.
+    pub(super) fn in_files(&self) -> u64 {
+        self.iter().filter(|queue| queue.first_file.is_some()).count() as u64
     }
 
     pub(super) fn tail_units(&self) -> usize {
@@ -218,16 +230,11 @@ impl Queue {
             next: 0,
             written: 0,
             first_file: None,
+            named_in: 0,
             tail: VecDeque::new(),
             dirty: false,
             dead: false,
-            fresh: true,
         }
-    }
-
-    /// Whether units below the checkpoint are in files, so that the names of its directories are durable.
-    pub(super) fn set_fresh(&mut self, fresh: bool) {
-        self.fresh = fresh;
     }
 
     /// Sets what the files hold, with nothing in memory.

@@ -6,14 +6,19 @@
 //!  |  trusted . . . . . |  replayed . . |  cleared . . . |  never written
 //! ```
 //!
+//! The checkpoint is where the journal ends; behind the position that the checkpoint file says, units are there and in no
+//! queue file that counts.
+//!
 //! In this order, so that a crash inside leads to the same result:
 //!
-//! 1. mark the store as in use; find segments, checkpoint and queue ends. A queue's end at the checkpoint is found by
-//!    position alone: its units below the checkpoint are durable, whatever is behind them names something above it;
+//! 1. mark the store as in use; find segments, the checkpoint file and queue ends. A queue's end is found by position
+//!    alone: its units below that of the file are durable, whatever is behind them names something above it. Units of
+//!    the journal go on from there;
 //! 2. replay records from the checkpoint: magic, sizes, position, CRC, queue offset; the first invalid one is the cut;
 //! 3. make what was replayed durable (a killed process leaves it in the page cache only); remove segments behind the
 //!    cut, last one first; clear what was ever written behind it, so that no later, shorter record uncovers it;
-//! 4. drop queue units behind the cut, write those replayed, move the checkpoint to the cut.
+//! 4. drop queue units behind the cut, add those replayed to the journal: the checkpoint is at the cut. Without a
+//!    checkpoint of ours, and after a rebuild, they go to the queue files and the checkpoint file instead.
 //!
 //! When queues contradict the log, or there are fewer than the checkpoint counted, the checkpoint is first moved back
 //! to the log's start, and all queues are rebuilt by a replay of everything. What lies below the old checkpoint was
@@ -23,6 +28,7 @@
 
 mod cut;
 mod foreign;
+mod journal;
 mod queue_ends;
 mod replay;
 
@@ -41,6 +47,9 @@ use super::core::Core;
 use super::core::State;
 use super::index::Index;
 use super::index::Mark;
+use super::journal::Entry;
+use super::journal::Journal;
+use super::journal::JournalFile;
 use super::layout::Layout;
 use super::layout::number_of;
 use super::log::Log;
@@ -50,11 +59,13 @@ use super::queues::Queues;
 use super::scan::LogFiles;
 use super::scan::Step;
 use super::scan::Window;
+use super::settle::QUEUES_AT_ONCE;
 use crate::base::PhysicalOffset;
 use crate::base::Timestamp;
 use crate::env::Access;
 use crate::env::Env;
 use crate::env::Segment;
+use crate::env::Tree;
 
 /// Progress is told each time so much has been read.
 const TOLD_BYTES: u64 = 1024 * 1024 * 1024;
@@ -68,9 +79,17 @@ pub(super) struct Recover {
     queues: Queues,
     /// Slots whose files hold units behind the end found.
     suspects: Vec<u32>,
+    /// Files of the journal that hold units behind those in queue files.
+    journal_files: Vec<JournalFile>,
+    /// Units that are neither in the journal nor in queue files.
+    replayed: Vec<Entry>,
+    /// The journal does not go on from where queue files end.
+    contradicted: bool,
     /// Starts of the segments there are, without a hole.
     segments: Vec<u64>,
     report: Recovery,
+    /// Units of what lies below are in queue files.
+    settled: u64,
     last_store_at: i64,
     index: Mark,
     index_trusted: bool,
@@ -122,8 +141,12 @@ impl Recover {
             files,
             queues: Queues::default(),
             suspects: Vec::new(),
+            journal_files: Vec::new(),
+            replayed: Vec::new(),
+            contradicted: false,
             segments: Vec::new(),
             report: Recovery::default(),
+            settled: 0,
             last_store_at: 0,
             index: Mark::default(),
             index_trusted: false,
@@ -134,27 +157,58 @@ impl Recover {
     pub(super) async fn run(mut self) -> Result<(Core, Recovery), OpenError> {
         self.mark_in_use().await?;
         self.find_segments().await?;
-        let mut plan = self.plan().await?;
+        let plan = self.plan().await?;
+        let mut plan = self.load(plan).await?;
         if self.env.planted(planted::REPLAY_LAST_SEGMENT) {
             let last = self.log_files().segment_before(&mut Window::default(), i64::MAX).await?;
             plan.from = plan.from.max(last);
         }
         self.report.from = PhysicalOffset(plan.from);
-        self.load_queues(plan.from).await?;
         let end = self.replay_by(plan).await?;
         self.report.end = PhysicalOffset(end);
         self.make_durable(plan.from, end).await?;
         self.clear_behind(end, plan.limit).await?;
         self.clear_queues_behind().await?;
         if self.env.planted(planted::RECOVERY_CHECKPOINT_FIRST) {
-            self.save_checkpoint(plan, end).await?;
+            self.write_checkpoint(end, plan.limit).await?;
         }
-        self.write_back(end).await?;
-        let limit = self.save_checkpoint(plan, end).await?;
+        let (journal, limit) = if plan.trusted && self.report.rebuilt.is_none() {
+            self.go_on_with_journal(plan, end).await?
+        } else {
+            self.write_back(end).await?;
+            let limit = end + self.config.window_bytes;
+            self.write_checkpoint(end, limit).await?;
+            self.settled = end;
+            (Journal::new(&self.env, &self.layout, Vec::new()), limit)
+        };
         let log = self.map_log(end).await?;
         self.report.queues = self.queues.len();
         let report = self.report.clone();
-        Ok((self.into_core(log, end, limit), report))
+        let dir = &self.layout.consume_queue;
+        let tree = self.env.disk.tree(dir).await.map_err(OpenError::io("open", dir))?;
+        let mut state = self.state(log, limit);
+        state.settled = self.settled;
+        state.journal_bytes = journal.bytes();
+        Ok((self.into_core(state, journal, tree), report))
+    }
+
+    /// Takes all queues from their files and the journal. Says what is left to replay.
+    async fn load(&mut self, plan: Plan) -> Result<Plan, OpenError> {
+        self.queues = Queues::default();
+        self.settled = plan.from;
+        if !(plan.trusted && self.load_table(plan.from).await?) {
+            self.load_queues(plan.from).await?;
+        }
+        let plan = self.load_journal(plan).await?;
+        let end = self.log_files().end();
+        if plan.trusted && plan.from > end {
+            return Err(OpenError::LogMissing {
+                root: self.layout.root.clone(),
+                checkpoint: PhysicalOffset(plan.from),
+                end: PhysicalOffset(end),
+            });
+        }
+        Ok(plan)
     }
 
     /// The abort marker is durable before anything else changes.
@@ -166,7 +220,7 @@ impl Recover {
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => return Err(OpenError::io("open", &abort)(error)),
         };
-        for dir in [&self.layout.commit_log, &self.layout.consume_queue] {
+        for dir in [&self.layout.commit_log, &self.layout.consume_queue, &self.layout.journal] {
             disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
         }
         if self.report.clean {
@@ -244,34 +298,33 @@ impl Recover {
         step
     }
 
-    async fn save_checkpoint(&mut self, plan: Plan, end: u64) -> Result<u64, OpenError> {
-        let unchanged = plan.trusted && plan.from == end && self.report.rebuilt.is_none();
-        if unchanged && plan.limit >= end + self.config.window_bytes {
-            return Ok(plan.limit);
-        }
-        let limit = end + self.config.window_bytes;
-        self.write_checkpoint(end, limit).await?;
-        Ok(limit)
-    }
-
     async fn write_checkpoint(&self, position: u64, limit: u64) -> Result<(), OpenError> {
-        let queues = self.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
+        let queues = self.queues.in_files();
         let checkpoint =
             Checkpoint { store_at: self.last_store_at, position, limit, queues, index: self.index };
         let saved = checkpoint.save(&self.env, &self.layout).await;
         saved.map_err(|trouble| OpenError::io(trouble.action, trouble.path)(trouble.error))
     }
 
-    /// Units of what was replayed reach the queue files; the log below `position` is durable by now.
+    /// Units of everything below `position` reach the queue files, durably; the log is durable there by now.
     async fn write_back(&mut self, position: u64) -> Result<(), OpenError> {
-        let mut passed = Vec::new();
-        let file_units = u64::from(self.config.queue_file_units);
-        while let Some(batch) = self.queues.take_due(position, &mut passed) {
-            let written = self.files.write_units(&batch).await;
-            written.map_err(|trouble| OpenError::io(trouble.action, trouble.path)(trouble.error))?;
-            self.queues.written(&batch, file_units, 1024);
+        let dir = &self.layout.consume_queue;
+        let tree = self.env.disk.tree(dir).await.map_err(OpenError::io("open", dir))?;
+        let slots = self.queues.take_dirty();
+        let mut ends = Vec::new();
+        for slots in slots.chunks(QUEUES_AT_ONCE) {
+            let mut pieces = Vec::new();
+            for batch in slots.iter().filter_map(|slot| self.queues.due(*slot, position)) {
+                self.files.pieces(&batch, &mut pieces);
+                ends.push((batch.queue.slot, batch.end()));
+            }
+            tree.write(pieces).await.map_err(OpenError::io("write", dir))?;
         }
-        self.queues.still_dirty(passed);
+        tree.sync().await.map_err(OpenError::io("sync", dir))?;
+        for (slot, end) in ends {
+            self.queues.written(slot, end, u64::from(self.config.queue_file_units), 1024);
+        }
+        self.queues.still_dirty(slots);
         Ok(())
     }
 
@@ -293,16 +346,22 @@ impl Recover {
         Ok(Log::new(segment_bytes, first, mapped, end))
     }
 
-    fn into_core(self, log: Log, end: u64, limit: u64) -> Core {
-        let mut state = State::new(log, self.queues);
-        state.checkpoint = end;
+    fn state(&mut self, log: Log, limit: u64) -> State {
+        let mut state = State::new(log, std::mem::take(&mut self.queues));
         state.limit = limit;
         state.last_store_at = Timestamp(self.last_store_at);
         state.durable_store_at = state.last_store_at;
+        state.checkpoint_store_at = state.last_store_at;
         for name in state.queues.names() {
             let queue = state.queues.get_mut(name.slot);
             queue.visible = queue.next;
         }
+        state
+    }
+
+    fn into_core(self, state: State, journal: Journal, tree: Arc<dyn Tree>) -> Core {
+        let settle_wanted = Notify::new();
+        settle_wanted.notify_one();
         Core {
             index: Index::new(self.config.index, self.index, self.index_trusted),
             env: self.env,
@@ -313,9 +372,15 @@ impl Recover {
             flush_wanted: Notify::new(),
             flush_now: Notify::new(),
             segment_wanted: Notify::new(),
+            warm_wanted: Notify::new(),
             checkpoint_wanted: Notify::new(),
             checkpoint_now: Notify::new(),
-            upkeep: tokio::sync::Mutex::new(()),
+            settle_wanted,
+            settle_now: Notify::new(),
+            journal_shorter: Notify::new(),
+            settling: tokio::sync::Mutex::new(()),
+            upkeep: tokio::sync::Mutex::new(journal),
+            tree,
         }
     }
 }

@@ -138,6 +138,8 @@ pub struct Stats {
     pub max: PhysicalOffset,
     pub durable: PhysicalOffset,
     pub checkpoint: PhysicalOffset,
+    /// Units of everything below are in queue files.
+    pub settled: PhysicalOffset,
     pub segments: u64,
     pub segment_bytes: u64,
     pub queues: usize,

@@ -26,6 +26,11 @@ impl Unit {
         self.size != 0
     }
 
+    /// The position behind the record.
+    pub(super) fn end(&self) -> u64 {
+        self.physical + u64::from(self.size)
+    }
+
     /// No message was ever at this offset.
     pub(super) fn is_gap(&self) -> bool {
         self.size == SIZE_OF_GAP

@@ -1,8 +1,7 @@
-//! Work on queue files and the checkpoint, one at a time: checkpoints, topic deletion, retention.
+//! Work on the journal and on queue files, one at a time: checkpoints, topic deletion, retention.
 //!
-//! A checkpoint, in this order: flush the log up to C; write and sync the units of everything below C; replace the
-//! checkpoint file by one that says C. A crash in between leaves the older checkpoint, and queue files that hold a part
-//! of what the replay will write into them again.
+//! A checkpoint, in this order: flush the log up to C; add the units of everything below C to the journal, durably. A
+//! crash in between leaves the older checkpoint.
 //!
 //! Deletion of a topic takes its queues out of memory, checkpoints (so that no replay brings them back), then removes
 //! the files.
@@ -14,16 +13,18 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::checkpoint::Checkpoint;
 use super::core::Core;
 use super::core::State;
 use super::error::FlushError;
 use super::error::LatchCause;
 use super::error::ReadError;
+use super::journal;
+use super::journal::Journal;
+use super::journal::Span;
 use super::open_files::FileTrouble;
-use super::planted;
 use super::prepare::FULL_RETRY_MS;
 use super::queues::QueueName;
+use super::settle::InFiles;
 use super::types::Removed;
 use super::unit::UNIT_BYTES;
 use crate::base::Timestamp;
@@ -64,12 +65,16 @@ impl Core {
                 () = self.checkpoint_now.notified() => {}
                 () = self.env.sleep_ms(self.config.checkpoint_interval_ms) => {}
             }
+            self.journal_has_room().await;
             let outcome = {
-                let _alone = self.upkeep.lock().await;
-                self.checkpoint().await
+                let mut journal = self.upkeep.lock().await;
+                self.checkpoint(&mut journal).await
             };
             match outcome {
-                Ok(()) => {}
+                Ok(()) => {
+                    let position = self.state.lock().checkpoint;
+                    self.checkpoint_index(position).await;
+                }
                 Err(UpkeepError::DiskFull(_)) => {
                     self.env.sleep_ms(FULL_RETRY_MS).await;
                     self.ask_for_checkpoint();
@@ -84,86 +89,72 @@ impl Core {
         state.log.end > state.checkpoint || state.full.is_some()
     }
 
-    /// Takes a checkpoint at the log's present end. The caller holds `upkeep`.
-    pub(super) async fn checkpoint(&self) -> Result<(), UpkeepError> {
+    /// Takes a checkpoint at the log's present end.
+    pub(super) async fn checkpoint(&self, journal: &mut Journal) -> Result<(), UpkeepError> {
         let end = self.state.lock().log.end;
         self.flushed(end).await?;
-        let (position, store_at) = {
-            let state = self.state.lock();
-            (state.durable, state.durable_store_at)
-        };
-        if self.env.planted(planted::CHECKPOINT_AHEAD) {
-            self.move_checkpoint(position, store_at).await?;
-        }
-        self.write_back(position).await?;
-        self.checkpoint_index(position).await;
-        self.move_checkpoint(position, store_at).await
-    }
-
-    /// Brings the units of everything below `position` into the queue files, durably.
-    pub(super) async fn write_back(&self, position: u64) -> Result<(), UpkeepError> {
-        let mut passed = Vec::new();
-        let mut outcome = Ok(());
-        let file_units = u64::from(self.config.queue_file_units);
-        loop {
-            let (batch, keep) = {
-                let mut state = self.state.lock();
-                let keep = self.config.tail_units / state.queues.len().max(1);
-                (state.queues.take_due(position, &mut passed), keep.clamp(16, 64 * 1024))
-            };
-            let Some(batch) = batch else { break };
-            if let Err(trouble) = self.files.write_units(&batch).await {
-                passed.push(batch.queue.slot);
-                outcome = Err(self.trouble(trouble));
-                break;
+        let (span, count, block) = {
+            let mut state = self.state.lock();
+            let (from, to) = (state.checkpoint, state.durable);
+            if from == to && state.full.is_none() {
+                return Ok(());
             }
-            self.state.lock().queues.written(&batch, file_units, keep);
-        }
-        self.state.lock().queues.still_dirty(passed);
-        outcome
-    }
-
-    pub(super) async fn move_checkpoint(
-        &self,
-        position: u64,
-        store_at: Timestamp,
-    ) -> Result<(), UpkeepError> {
-        let checkpoint = {
-            let state = self.state.lock();
-            let queues = state.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
-            let limit = position + self.config.window_bytes;
-            let index = self.index.mark();
-            Checkpoint { store_at: store_at.0, position, limit: limit.max(state.limit), queues, index }
+            let limit = state.limit.max(to + self.config.window_bytes);
+            let span = Span { from, to, limit, store_at: state.durable_store_at.0 };
+            let count = state.pending.partition_point(|pending| pending.entry.unit.physical < to);
+            let State { pending, queues, .. } = &mut *state;
+            let entries = pending.iter().take(count).map(|pending| &pending.entry);
+            (span, count, journal::encode(span, entries, queues, journal.generation))
         };
-        checkpoint.save(&self.env, &self.layout).await.map_err(|trouble| self.trouble(trouble))?;
+        let added = journal.append(span, block).await;
+        added.map_err(|trouble| self.trouble(trouble, InFiles(false)))?;
         let mut state = self.state.lock();
-        state.checkpoint = state.checkpoint.max(position);
-        state.limit = checkpoint.limit;
+        assert!(count <= state.shown, "readers see what is durable");
+        state.pending.drain(..count);
+        state.shown -= count;
+        state.checkpoint = span.to;
+        state.checkpoint_store_at = Timestamp(span.store_at);
+        state.limit = span.limit;
         state.counters.checkpoints += 1;
+        self.note_journal(&mut state, journal);
         if state.full.take().is_some() {
             tracing::info!("there is space again in {}", self.layout.root.display());
         }
         state.unblock();
+        self.settle_wanted.notify_one();
+        if state.journal_bytes >= self.config.journal_bytes {
+            self.settle_now.notify_one();
+        }
         Ok(())
     }
 
-    /// A full disk refuses messages until a checkpoint succeeds; anything else latches the store.
-    fn trouble(&self, trouble: FileTrouble) -> UpkeepError {
+    /// Takes a checkpoint and brings everything below it into queue files. The caller holds `settling`.
+    pub(super) async fn settle_everything(&self) -> Result<(), UpkeepError> {
+        let mut journal = self.upkeep.lock().await;
+        self.checkpoint(&mut journal).await?;
+        drop(journal);
+        let position = self.state.lock().checkpoint;
+        self.checkpoint_index(position).await;
+        self.settle().await
+    }
+
+    /// A full disk refuses messages until there is space again; anything else latches the store.
+    pub(super) fn trouble(&self, trouble: FileTrouble, InFiles(in_files): InFiles) -> UpkeepError {
         if trouble.error.kind() != io::ErrorKind::StorageFull || trouble.action == "sync" {
             return UpkeepError::Latched(self.latch(trouble.action, &trouble.path, trouble.error));
         }
         let mut state = self.state.lock();
-        if state.full.is_none() {
+        let full = if in_files { &mut state.files_full } else { &mut state.full };
+        if full.replace(Arc::new(trouble.path.clone())).is_none() {
             tracing::warn!("the disk is full: no space left for {}", trouble.path.display());
             self.env.probe("store.full");
         }
-        state.full = Some(Arc::new(trouble.path.clone()));
         state.unblock();
         UpkeepError::DiskFull(trouble.path)
     }
 
     pub(super) async fn delete_topic(&self, topic: &str) -> Result<Removed, UpkeepError> {
-        let _alone = self.upkeep.lock().await;
+        let _alone = self.settling.lock().await;
         let queues = {
             let mut state = self.state.lock();
             let queues = state.queues.remove_topic(topic);
@@ -183,7 +174,7 @@ impl Core {
     }
 
     async fn remove_queues(&self, topic: &str, queues: &[QueueName]) -> Result<Removed, UpkeepError> {
-        self.checkpoint().await?;
+        self.settle_everything().await?;
         let mut removed = Removed::default();
         let topic_dir = self.layout.topic_dir(topic);
         self.files.forget(&topic_dir);
@@ -216,35 +207,45 @@ impl Core {
     }
 
     pub(super) async fn run_retention(&self, now: Timestamp) -> Result<Removed, UpkeepError> {
-        let _alone = self.upkeep.lock().await;
+        let _alone = self.settling.lock().await;
         let mut removed = Removed::default();
+        if self.awaits_settling() {
+            self.settle().await?;
+        }
         while let Some(first) = self.oldest_to_remove(now) {
             self.remove_segment(first, &mut removed).await?;
         }
-        self.drop_index(&mut removed).await?;
+        self.follow_the_log(&mut removed).await?;
         Ok(removed)
     }
 
-    /// Index files of what is no longer in the log.
-    async fn drop_index(&self, removed: &mut Removed) -> Result<(), UpkeepError> {
+    /// Index files of what is no longer in the log go; the table of queues says their new minima.
+    async fn follow_the_log(&self, removed: &mut Removed) -> Result<(), UpkeepError> {
         let first = self.state.lock().log.first;
         removed.index_files = self.drop_index_below(first).await.map_err(|trouble| {
             let FileTrouble { action, path, error } = trouble;
             UpkeepError::Io { action, path, error }
         })?;
+        if removed.segments > 0 {
+            let settled = self.state.lock().settled;
+            self.save_table(settled).await?;
+        }
         Ok(())
     }
 
     pub(super) async fn remove_oldest(&self) -> Result<Removed, UpkeepError> {
-        let _alone = self.upkeep.lock().await;
+        let _alone = self.settling.lock().await;
         let mut removed = Removed::default();
+        if self.awaits_settling() {
+            self.settle().await?;
+        }
         let first = {
             let state = self.state.lock();
             is_removable(&state).then_some(state.log.first)
         };
         if let Some(first) = first {
             self.remove_segment(first, &mut removed).await?;
-            self.drop_index(&mut removed).await?;
+            self.follow_the_log(&mut removed).await?;
         }
         Ok(removed)
     }
@@ -264,8 +265,15 @@ impl Core {
         Ok(())
     }
 
+    /// The oldest segment could go, but for queue files that lack units of it.
+    fn awaits_settling(&self) -> bool {
+        let state = self.state.lock();
+        let next = state.log.first + state.log.segment_bytes();
+        state.settled < next && next <= state.checkpoint
+    }
+
     /// The start of the oldest segment, if retention does not keep it. Its messages are older than the first one of the
-    /// next segment. Nothing behind the checkpoint is removed.
+    /// next segment. Nothing is removed whose units are not in queue files.
     fn oldest_to_remove(&self, now: Timestamp) -> Option<u64> {
         let state = self.state.lock();
         if !is_removable(&state) {
@@ -339,10 +347,10 @@ impl Core {
     }
 }
 
-/// Not the active segment, and nothing behind the checkpoint.
+/// Not the active segment, and nothing whose units are not in queue files.
 fn is_removable(state: &State) -> bool {
     let next = state.log.first + state.log.segment_bytes();
-    state.log.segments_len() >= 2 && state.checkpoint >= next
+    state.log.segments_len() >= 2 && state.settled >= next
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> UpkeepError + use<> {

@@ -5,8 +5,9 @@
 //! without an answer; they may arrive late.
 //!
 //! Excuse, for a promise of memory alone: the broker lost power between the two acknowledgements, so that offsets are given
-//! out again, or a batch is the end of what survived. For any promise, a batch that was never acknowledged and that the
-//! broker was storing when it lost power: of its records, stored one by one as in RocketMQ, the first ones may stay.
+//! out again, or a batch is the end of what survived. For any promise, a copy of a batch that was never
+//! acknowledged and that the broker was storing when it lost power: of its records, stored one by one as in RocketMQ, the
+//! first ones may stay, although its producer tried another broker and the whole batch is there.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use staticfire_chaos::identity::MessageKey;
 
 use super::Case;
 use super::Verdict;
+use super::case::Sent;
 
 pub(crate) fn judge(case: &Case) -> Verdict {
     let mut verdict = Verdict::default();
@@ -63,7 +65,7 @@ fn batches(case: &Case, verdict: &mut Verdict) {
                 let crashes = case.faults_of(queue.broker, &["OsCrash"], sent.at, case.contract.healed_at);
                 // What is missing is an end, and every record before it is there.
                 let is_end = other > index && place.is_some_and(|place| !is_here(case, *queue, place, key));
-                if sent.acked().is_none() && is_end && !crashes.is_empty() {
+                if !is_acked(sent, *queue, *offset) && is_end && !crashes.is_empty() {
                     verdict.excuse(what, crashes);
                 } else {
                     excuse_or_break(case, verdict, *key, *queue, (sent.at, case.contract.healed_at), what);
@@ -72,6 +74,11 @@ fn batches(case: &Case, verdict: &mut Verdict) {
             }
         }
     }
+}
+
+/// Whether this copy of a message is the one that was acknowledged.
+fn is_acked(sent: &Sent, queue: Queue, offset: u64) -> bool {
+    sent.acked().is_some_and(|(_, at, acked)| (at, acked) == (queue, offset))
 }
 
 /// Whether another member of the batch of `key` is at a place.
@@ -146,6 +153,17 @@ mod tests {
     fn the_power_went_while_a_batch_was_stored() {
         let mut tale = half_a_batch(1);
         tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn the_power_went_and_another_broker_took_the_batch() {
+        let mut tale = half_a_batch(1);
+        tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        for (seq, offset) in [(1, 7), (2, 8)] {
+            tale.acked(2_002, seq, offset);
+            tale.there(TOPIC, seq, offset);
+        }
         tale.excused(judge);
     }
 

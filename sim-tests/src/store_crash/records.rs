@@ -67,6 +67,8 @@ pub(crate) fn config(flush: Flush) -> Config {
     config.checkpoint_bytes = 24 * 1024;
     config.checkpoint_interval_ms = 50;
     config.window_bytes = 64 * 1024;
+    config.journal_bytes = 600;
+    config.settle_interval_ms = 70;
     config.hot_bytes = 8 * 1024;
     config.open_files = 3;
     config.flush = flush;

@@ -30,6 +30,7 @@ use staticfire::store::Store;
 use crate::store_crash::append;
 use crate::store_crash::config;
 use crate::store_crash::new_record;
+use crate::store_faults::make_empty_queue_file;
 use crate::store_faults::max;
 use crate::store_faults::max_after_recovery;
 use crate::store_faults::open;

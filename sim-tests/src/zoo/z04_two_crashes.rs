@@ -8,13 +8,13 @@ use staticfire::store::planted;
 
 use super::*;
 
-/// The power goes while a checkpoint brings units into a queue file.
+/// The power goes while units are brought into a queue file.
 fn crashed_over_a_checkpoint(seed: u64, bug: Option<&str>) -> Outcome<()> {
     simulate(seed, bug, |world| async move {
         let node = world.machine("broker");
         node.disk().with_faults(|faults| faults.survival = Survival::Nothing);
         let store = open(&node, Flush::Sync).await;
-        node.crash_at("store.queue_file_created", 1, Crash::Os);
+        node.crash_at("store.queue_files_written", 1, Crash::Os);
         for number in 0..5 {
             send(&store, number, 100).await.expect("a healthy disk");
         }
@@ -25,7 +25,7 @@ fn crashed_over_a_checkpoint(seed: u64, bug: Option<&str>) -> Outcome<()> {
     })
 }
 
-/// The power goes, and again while recovery brings units into a queue file.
+/// The power goes, and again while recovery writes what it replayed into the journal.
 fn crashed_twice(seed: u64, bug: Option<&str>) -> Outcome<()> {
     simulate(seed, bug, |world| async move {
         let node = world.machine("broker");
@@ -37,7 +37,7 @@ fn crashed_twice(seed: u64, bug: Option<&str>) -> Outcome<()> {
         drop(store);
         node.os_crash();
         node.restart();
-        node.crash_at("store.queue_file_created", 1, Crash::Os);
+        node.crash_at("store.journal_written", 1, Crash::Os);
         let died = Store::open(&node.env(), config(Flush::Sync)).await;
         assert!(died.is_err(), "the process was to die inside recovery");
         node.restart();

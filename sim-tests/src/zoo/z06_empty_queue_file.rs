@@ -1,6 +1,5 @@
 //! Z6, rmq#9728 and #10108: a queue file that a crash left empty keeps the broker from starting for ever.
 
-use staticfire::sim::Crash;
 use staticfire::sim::disk::Survival;
 use staticfire::store::Flush;
 use staticfire::store::planted;
@@ -12,12 +11,12 @@ fn story(seed: u64, bug: Option<&str>) -> Outcome<()> {
         let node = world.machine("broker");
         node.disk().with_faults(|faults| faults.survival = Survival::Nothing);
         let store = open(&node, Flush::Sync).await;
-        node.crash_at("store.queue_file_named", 1, Crash::Os);
         send(&store, 0, 100).await.expect("a healthy disk");
-        node.down().await;
         drop(store);
+        node.os_crash();
+        make_empty_queue_file(&node, 0).await;
         let empty = |(path, len): &(String, u64)| path.contains("/consumequeue/") && *len == 0;
-        assert!(node.disk().image().files().iter().any(empty), "the crash was to leave an empty file");
+        assert!(node.disk().image().files().iter().any(empty), "there was to be an empty file");
         node.restart();
         assert_eq!(max_after_recovery(&node).await, 1);
     })

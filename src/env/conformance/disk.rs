@@ -249,7 +249,8 @@ async fn tree(ground: Ground, rule: &'static str) {
     let pieces = vec![piece("file", 1, b"X"), piece("a/b/new", 2, b"yz"), piece("a/b/new", 3, b"w")];
     must(rule, tree.write(pieces).await);
     must(rule, tree.sync().await);
-    assert_eq!(content(&ground, rule, "file").await, "aXcd", "{rule}");
+    // A process that died over its creation may have left it short.
+    assert_eq!(content(&ground, rule, "file").await, "aXcd\0\0", "{rule}");
     assert_eq!(content(&ground, rule, "a/b/new").await, "\0\0yw\0\0", "{rule}");
     must(rule, tree.write(Vec::new()).await);
     must(rule, tree.sync().await);

@@ -24,6 +24,7 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
+use rustix::fs::Advice;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
@@ -131,6 +133,18 @@ impl Segment for RealSegment {
         Box::pin(async move {
             within?;
             blocking(move || file.sync_data().map_err(named("sync", path.display()))).await
+        })
+    }
+
+    /// Reads the range into the page cache: a page that was never written is zeroed there and then, not in the fault of
+    /// the first write to it.
+    fn warm(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
+        let within = self.range("read ahead", offset, len);
+        let (file, path) = (Arc::clone(&self.file), Arc::clone(&self.path));
+        Box::pin(async move {
+            within?;
+            let read = move || rustix::fs::fadvise(&*file, offset, NonZeroU64::new(len), Advice::WillNeed);
+            blocking(move || read().map_err(|error| named("read ahead", path.display())(error.into()))).await
         })
     }
 }

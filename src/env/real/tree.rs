@@ -46,6 +46,9 @@ fn write(piece: &Piece) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(piece)?,
         opened => opened?,
     };
+    if file.metadata()?.len() < piece.len {
+        file.set_len(piece.len)?;
+    }
     file.write_all_at(&piece.data, piece.offset)
 }
 
@@ -53,7 +56,5 @@ fn create(piece: &Piece) -> io::Result<fs::File> {
     if let Some(dir) = piece.path.parent() {
         fs::create_dir_all(dir)?;
     }
-    let file = open(&piece.path, Access::Create)?;
-    file.set_len(piece.len)?;
-    Ok(file)
+    open(&piece.path, Access::Create)
 }

@@ -37,12 +37,13 @@ impl SimTree {
         let file = match self.disk.open(&piece.path, Access::Write).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.disk.create_dir_all(piece.path.parent().unwrap_or(Path::new(""))).await?;
-                let file = self.disk.open(&piece.path, Access::Create).await?;
-                file.set_len(piece.len).await?;
-                file
+                self.disk.open(&piece.path, Access::Create).await?
             }
             opened => opened?,
         };
+        if file.len().await? < piece.len {
+            file.set_len(piece.len).await?;
+        }
         file.write_at(piece.offset, Bytes::clone(&piece.data)).await
     }
 

@@ -35,8 +35,11 @@ pub(super) struct Check<'a> {
     pub(super) store: &'a ClosedStore,
     pub(super) report: Report,
     pub(super) plan: Plan,
-    /// The checkpoint is ours, and all below this position was made durable in log and queue files.
+    /// The checkpoint file is ours, and all below this position was made durable in log and queue files. From here to the
+    /// plan's start, the journal has the units.
     pub(super) trusted: u64,
+    /// Units of what a start reads from here on may be in no queue file.
+    pub(super) settled: u64,
     /// Recovery will have to build the queues again, for this reason.
     pub(super) rebuild: Option<&'static str>,
     watch: &'a mut dyn FnMut(Progress),
@@ -60,6 +63,7 @@ impl<'a> Check<'a> {
             },
             plan: Plan { from: store.first(), limit: files_end, queues: 0, trusted: false },
             trusted: 0,
+            settled: 0,
             rebuild: None,
             watch,
             progress: Progress { doing: "log", done: 0, all: 0 },
@@ -156,6 +160,16 @@ impl<'a> Check<'a> {
         }
         let mut window = Window::default();
         self.plan = Plan::of(store.found, store.log_files(), &mut window).await?;
+        self.settled = self.plan.from;
+        if !self.plan.trusted {
+            return Ok(());
+        }
+        self.journal().await?;
+        if self.plan.from > files_end && !self.report.has(Damage::LogMissing) {
+            let at = self.plan.from;
+            let what = format!("it has units up to {at}, but the log's files end at {files_end}");
+            self.report.add(Damage::LogMissing, store.layout.journal.clone(), Some(at), what);
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@
 //! Not here: opening a store (`recover`), words on a terminal.
 
 mod check;
+mod journal_check;
 mod log_check;
 mod queue_check;
 mod records;

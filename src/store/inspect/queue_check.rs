@@ -140,7 +140,7 @@ impl Queue {
     }
 
     fn to_come_all(&self, check: &Check<'_>) -> bool {
-        check.rebuild.is_some() || self.seen_from == Some(0) && check.report.end > check.plan.from
+        check.rebuild.is_some() || self.seen_from == Some(0) && check.report.end > check.settled
     }
 
     fn contradict(&mut self, store: &ClosedStore, view: &RecordView<'_>, expected: u64) {

@@ -22,6 +22,7 @@ use super::ClosedStore;
 use super::Damage;
 use super::InspectError;
 use super::Report;
+use super::list_or_nothing;
 use crate::base::Timestamp;
 use crate::env::Access;
 use crate::env::Env;
@@ -166,6 +167,7 @@ impl ClosedStore {
             }
         }
         if repair.queues {
+            self.keep_journal(aside).await?;
             for queue in self.queue_dirs().await? {
                 let dir = aside.join("consumequeue").join(&queue.topic).join(queue.id.to_string());
                 disk.create_dir_all(&dir).await.map_err(OpenError::io("create", &dir))?;
@@ -178,6 +180,17 @@ impl ClosedStore {
         }
         disk.sync_dir(aside).await.map_err(OpenError::io("sync", aside))?;
         disk.sync_dir(&self.config.root).await.map_err(OpenError::io("sync", &self.config.root))
+    }
+
+    /// Building the queues anew removes it.
+    async fn keep_journal(&self, aside: &Path) -> Result<(), OpenError> {
+        let entries = list_or_nothing(&self.env, &self.layout.journal).await?;
+        let dir = aside.join("queuejournal");
+        self.env.disk.create_dir_all(&dir).await.map_err(OpenError::io("create", &dir))?;
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            self.copy(&self.layout.journal.join(&entry.name), 0, u64::MAX, &dir.join(&entry.name)).await?;
+        }
+        self.env.disk.sync_dir(&dir).await.map_err(OpenError::io("sync", &dir))
     }
 
     /// Bytes `from..to` of a file, or to its end, as a file of their own, durably. What is zero stays a hole.

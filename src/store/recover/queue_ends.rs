@@ -4,14 +4,20 @@
 //! of a queue's units and for nothing behind it: the end is found by bisection over blocks. The files are holes
 //! behind their last unit, and may be empty altogether.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use super::Recover;
+use crate::base::FastSet;
 use crate::store::OpenError;
 use crate::store::ReadError;
 use crate::store::layout::is_plain_name;
 use crate::store::layout::number_of;
 use crate::store::planted;
+use crate::store::queue_table;
+use crate::store::queue_table::Made;
+use crate::store::queue_table::QueueTable;
 use crate::store::queues::QueueName;
 use crate::store::queues::Queues;
 use crate::store::unit::UNIT_BYTES;
@@ -36,6 +42,40 @@ impl Recover {
             }
         }
         Ok(())
+    }
+
+    /// Takes all queues from the table of `position`. False, and nothing taken, when there is none or when a queue of it
+    /// has no directory any more.
+    pub(super) async fn load_table(&mut self, position: u64) -> Result<bool, OpenError> {
+        let path = self.layout.queue_table(position);
+        let bytes = QueueTable::load(&self.env, &self.layout, position).await;
+        let bytes = bytes.map_err(OpenError::io("read", &path))?;
+        let log_first = self.segments.first().copied().unwrap_or(0);
+        let file_bytes = u64::from(self.config.queue_file_units) * UNIT_BYTES as u64;
+        let made = Made { position, log_first, file_bytes };
+        let Some(rows) = queue_table::decode(&bytes, made) else { return Ok(false) };
+        self.report.read_bytes += bytes.len() as u64;
+        let mut topics: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for row in &rows {
+            topics.entry(row.topic).or_default().push(row.id);
+        }
+        for (topic, ids) in &topics {
+            let dir = self.layout.topic_dir(topic);
+            let names = match self.env.disk.list(&dir).await {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(OpenError::io("list", &dir)(error)),
+            };
+            let there: FastSet<&str> = names.iter().map(|entry| entry.name.as_str()).collect();
+            if !ids.iter().all(|id| there.contains(id.to_string().as_str())) {
+                return Ok(false);
+            }
+        }
+        for row in rows {
+            let slot = self.slot_of(row.topic, row.id);
+            self.queues.get_mut(slot).reset(row.min.min(row.end), row.end, row.first_file);
+        }
+        Ok(true)
     }
 
     async fn names_in(&self, dir: &std::path::Path) -> Result<Vec<String>, OpenError> {
@@ -74,9 +114,7 @@ impl Recover {
         }
         let log_first = self.segments.first().copied().unwrap_or(0);
         let min = self.min_of(&name, first_file, next, log_first).await.map_err(unreadable)?;
-        let queue = self.queues.get_mut(slot);
-        queue.reset(min, next, Some(first_file));
-        queue.set_fresh(next == first_file);
+        self.queues.get_mut(slot).reset(min, next, Some(first_file));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::Recover;
 use crate::base::FastSet;
 use crate::protocol::record::RecordView;
 use crate::store::OpenError;
+use crate::store::journal::Entry;
 use crate::store::planted;
 use crate::store::scan::Step;
 use crate::store::scan::Window;
@@ -54,17 +55,20 @@ impl Recover {
     /// Replays by `plan`; returns where the log ends.
     pub(super) async fn replay_by(&mut self, plan: Plan) -> Result<u64, OpenError> {
         let first = self.segments.first().copied().unwrap_or(0);
-        let with_files = self.queues.iter().filter(|queue| queue.first_file.is_some()).count() as u64;
+        let with_files = self.queues.in_files();
         if with_files < plan.queues {
             return self.rebuild(plan, "queue files are missing").await;
         }
         if !plan.trusted && plan.from > first && with_files == 0 {
             return self.rebuild(plan, "there are no queue files").await;
         }
+        if self.contradicted {
+            return self.rebuild(plan, "the journal contradicts the queue files").await;
+        }
         match self.replay(plan.from, u64::MAX).await? {
             Some(end) if end > plan.from && self.cuts_one_more() => {
                 let stop = self.last_record_at;
-                self.load_queues(plan.from).await?;
+                let plan = self.load(Plan { from: self.settled, ..plan }).await?;
                 Ok(self.replay(plan.from, stop).await?.unwrap_or(stop))
             }
             Some(end) => Ok(end),
@@ -109,6 +113,7 @@ impl Recover {
         let first = self.segments.first().copied().unwrap_or(0);
         // A crash in the middle of the rebuild must not find a checkpoint that vouches for half-built queues.
         self.write_checkpoint(first, plan.limit).await?;
+        self.remove_journal().await?;
         self.load_queues(first).await?;
         let trusted = if plan.trusted { plan.from } else { first };
         let mut rebuild = Rebuild { trusted, is_foreign: !plan.trusted, seen: FastSet::default() };
@@ -166,7 +171,8 @@ impl Recover {
         } else if next != view.queue_offset.0 {
             return Fit::Contradicts;
         }
-        self.push(slot, &view);
+        let unit = self.push(slot, &view);
+        self.replayed.push(Entry { slot, offset: view.queue_offset.0, unit });
         Fit::Fits
     }
 
@@ -179,7 +185,6 @@ impl Recover {
         if rebuild.seen.insert(slot) || (offset == 0 && queue.next > 0) {
             let first_file = queue.first_file;
             queue.reset(offset, offset, first_file);
-            queue.set_fresh(true);
             self.suspects.push(slot);
         }
         let expected = self.queues.get(slot).next;
@@ -216,19 +221,25 @@ impl Recover {
         if !view.is_queued() {
             return None;
         }
-        let slot = match self.queues.find_slot(view.topic, view.queue.0) {
-            Some(slot) => slot,
-            None => self.queues.slot_or_create(&Arc::from(view.topic), view.queue.0),
-        };
+        let slot = self.slot_of(view.topic, view.queue.0);
         Some((view, slot))
     }
 
-    fn push(&mut self, slot: u32, view: &RecordView<'_>) {
+    pub(super) fn slot_of(&mut self, topic: &str, queue: u32) -> u32 {
+        match self.queues.find_slot(topic, queue) {
+            Some(slot) => slot,
+            None => self.queues.slot_or_create(&Arc::from(topic), queue),
+        }
+    }
+
+    fn push(&mut self, slot: u32, view: &RecordView<'_>) -> Unit {
         let mut tags_code = view.tags_code();
         if self.queues.get(slot).is_schedule() {
             tags_code = due_time(tags_code, view.properties, view.store_at, &self.config.delay_levels_ms);
         }
         let size = u32::try_from(view.total).expect("a decoded record has less than 2 GiB");
-        self.queues.push(slot, Unit { physical: view.physical.0, size, tags_code });
+        let unit = Unit { physical: view.physical.0, size, tags_code };
+        self.queues.push(slot, unit);
+        unit
     }
 }

@@ -1,0 +1,311 @@
+//! The journal of queue units: what checkpoints write instead of every queue's file.
+//!
+//! ```text
+//! queuejournal/<20 digits: log position where the file begins>     one block for each checkpoint
+//!
+//!  0 u8 "SFJRNL01"    8 u4 bytes of the block     12 u4 CRC-32 of what follows
+//! 16 u8 from         24 u8 to                     32 u8 limit: nothing was ever written at or above it
+//! 40 i8 store time of the last message below `to`, in ms
+//! 48 u4 names        52 u4 units
+//! 56 each name: u4 number, u4 queue, u2 bytes of the topic, the topic
+//!    each unit: u4 number of a name of this file, u8 queue offset, u20 the unit
+//! ```
+//!
+//! Blocks are a chain: each begins where the one before it ends, over all files. What is behind the last one that is
+//! whole is the log's to tell. A file is dropped when the units of all its blocks are durable in queue files.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::layout::Layout;
+use super::open_files::FileTrouble;
+use super::planted;
+use super::queues::Queues;
+use super::unit::UNIT_BYTES;
+use super::unit::Unit;
+use crate::env::Access;
+use crate::env::Env;
+use crate::env::File;
+
+const MAGIC: &[u8; 8] = b"SFJRNL01";
+const HEAD_BYTES: usize = 56;
+
+/// A message's place in its queue, from the append until a checkpoint has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) slot: u32,
+    pub(super) offset: u64,
+    pub(super) unit: Unit,
+}
+
+/// What a block vouches for: everything below `to` is durable, in the log, and here or in queue files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) limit: u64,
+    pub(super) store_at: i64,
+}
+
+/// A file of the journal: the log that its blocks are about, and its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JournalFile {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) bytes: u64,
+}
+
+/// The files, and where the next block goes.
+pub(super) struct Journal {
+    env: Env,
+    layout: Layout,
+    /// The last one of `files`, if blocks are added to it; otherwise the next block begins one.
+    open: Option<Arc<dyn File>>,
+    files: Vec<JournalFile>,
+    /// Names are written once in a file; queues note by this number in which.
+    pub(super) generation: u32,
+}
+
+impl Journal {
+    pub(super) fn new(env: &Env, layout: &Layout, files: Vec<JournalFile>) -> Journal {
+        Journal { env: env.clone(), layout: layout.clone(), open: None, files, generation: 1 }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// The next block begins a file.
+    pub(super) fn rotate(&mut self) {
+        self.open = None;
+        self.generation += 1;
+    }
+
+    /// Adds a block, durably. After an error the next block begins a file.
+    pub(super) async fn append(&mut self, span: Span, block: Bytes) -> Result<(), FileTrouble> {
+        let bytes = block.len() as u64;
+        let outcome = self.add(span, block).await;
+        match (&outcome, self.files.last_mut()) {
+            (Ok(()), Some(file)) => {
+                file.end = span.to;
+                file.bytes += bytes;
+            }
+            _ => self.rotate(),
+        }
+        outcome
+    }
+
+    async fn add(&mut self, span: Span, block: Bytes) -> Result<(), FileTrouble> {
+        let (file, at, is_new) = match (&self.open, self.files.last()) {
+            (Some(file), Some(last)) => (Arc::clone(file), last.bytes, false),
+            _ => (self.create(span.from).await?, 0, true),
+        };
+        let path = self.path();
+        file.write_at(at, block).await.map_err(FileTrouble::new("write", &path))?;
+        self.env.probe("store.journal_written");
+        file.sync().await.map_err(FileTrouble::new("sync", &path))?;
+        if is_new && !self.env.planted(planted::NO_DIR_SYNC) {
+            let dir = &self.layout.journal;
+            self.env.disk.sync_dir(dir).await.map_err(FileTrouble::new("sync", dir))?;
+        }
+        self.open = Some(file);
+        Ok(())
+    }
+
+    /// A file of this name can only be one whose first block was not written to its end.
+    async fn create(&mut self, start: u64) -> Result<Arc<dyn File>, FileTrouble> {
+        self.files.retain(|file| file.start < start);
+        self.files.push(JournalFile { start, end: start, bytes: 0 });
+        let path = self.path();
+        let file = self.env.disk.open(&path, Access::Create).await;
+        let file = file.map_err(FileTrouble::new("create", &path))?;
+        file.set_len(0).await.map_err(FileTrouble::new("cut", &path))?;
+        Ok(file)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.layout.journal_file(self.files.last().map_or(0, |file| file.start))
+    }
+
+    /// Removes the files that end at or below `position`: their units are durable in queue files. A crash may bring a
+    /// file back; its blocks are passed over then.
+    pub(super) async fn drop_below(&mut self, position: u64) -> Result<(), FileTrouble> {
+        while let Some(file) = self.files.first().copied().filter(|file| file.end <= position) {
+            if self.files.len() == 1 {
+                self.rotate();
+            }
+            let path = self.layout.journal_file(file.start);
+            match self.env.disk.remove(&path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileTrouble::new("remove", &path)(error));
+                }
+                _ => self.files.remove(0),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A block of `entries`, in log order. Queues that have no name in the file yet get one.
+pub(super) fn encode<'a>(
+    span: Span,
+    entries: impl Iterator<Item = &'a Entry>,
+    queues: &mut Queues,
+    generation: u32,
+) -> Bytes {
+    let mut names = Vec::new();
+    let mut units = Vec::new();
+    let (mut name_count, mut unit_count) = (0u32, 0u32);
+    for entry in entries {
+        let queue = queues.get_mut(entry.slot);
+        if queue.is_dead() {
+            continue;
+        }
+        if queue.named_in != generation {
+            queue.named_in = generation;
+            name_count += 1;
+            names.extend_from_slice(&entry.slot.to_be_bytes());
+            names.extend_from_slice(&queue.id.to_be_bytes());
+            let topic = queue.topic.as_bytes();
+            names.extend_from_slice(&(topic.len() as u16).to_be_bytes());
+            names.extend_from_slice(topic);
+        }
+        unit_count += 1;
+        units.extend_from_slice(&entry.slot.to_be_bytes());
+        units.extend_from_slice(&entry.offset.to_be_bytes());
+        units.extend_from_slice(&entry.unit.encode());
+    }
+    let len = HEAD_BYTES + names.len() + units.len();
+    let mut block = Vec::with_capacity(len);
+    block.extend_from_slice(MAGIC);
+    block
+        .extend_from_slice(&u32::try_from(len).expect("a window has less than 4 GiB of units").to_be_bytes());
+    block.extend_from_slice(&[0; 4]);
+    for word in [span.from, span.to, span.limit, span.store_at as u64] {
+        block.extend_from_slice(&word.to_be_bytes());
+    }
+    block.extend_from_slice(&name_count.to_be_bytes());
+    block.extend_from_slice(&unit_count.to_be_bytes());
+    block.extend_from_slice(&names);
+    block.extend_from_slice(&units);
+    let crc = crc32fast::hash(block.get(16..).unwrap_or_default()).to_be_bytes();
+    for (to, from) in block.iter_mut().skip(12).zip(crc) {
+        *to = from;
+    }
+    Bytes::from(block)
+}
+
+/// A block as read back: names and units of this file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Block<'a> {
+    pub(super) span: Span,
+    pub(super) bytes: usize,
+    /// Number, topic, queue.
+    pub(super) names: Vec<(u32, &'a str, u32)>,
+    units: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    /// The block that `bytes` begin with; `None` when that is no whole block.
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Block<'a>> {
+        let mut head = Reader(bytes);
+        if head.take(8)? != MAGIC {
+            return None;
+        }
+        let len = head.u32()? as usize;
+        let crc = head.u32()?;
+        let block = bytes.get(..len)?;
+        if crc32fast::hash(block.get(16..)?) != crc {
+            return None;
+        }
+        let mut rest = Reader(block.get(16..)?);
+        let span =
+            Span { from: rest.u64()?, to: rest.u64()?, limit: rest.u64()?, store_at: rest.u64()? as i64 };
+        let (name_count, unit_count) = (rest.u32()?, rest.u32()?);
+        let mut names = Vec::new();
+        for _ in 0..name_count {
+            let (number, queue) = (rest.u32()?, rest.u32()?);
+            let len = usize::from(u16::from_be_bytes(*rest.take(2)?.first_chunk()?));
+            names.push((number, std::str::from_utf8(rest.take(len)?).ok()?, queue));
+        }
+        let units = rest.0;
+        (units.len() == (unit_count as usize).checked_mul(12 + UNIT_BYTES)?).then_some(Block {
+            span,
+            bytes: len,
+            names,
+            units,
+        })
+    }
+
+    /// Number of the name, queue offset and unit of each.
+    pub(super) fn units(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.units.chunks_exact(12 + UNIT_BYTES).filter_map(|bytes| {
+            let mut rest = Reader(bytes);
+            Some(Entry { slot: rest.u32()?, offset: rest.u64()?, unit: Unit::decode(rest.0) })
+        })
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(*self.take(4)?.first_chunk()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(*self.take(8)?.first_chunk()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_block_is_read_back_or_not_at_all(
+            places in prop::collection::vec((0u32..5, any::<u64>(), any::<u32>(), any::<i64>()), 0..40),
+            cut in any::<prop::sample::Index>(),
+            flip in 0u8..8,
+        ) {
+            let mut queues = Queues::default();
+            let entries: Vec<Entry> = places
+                .into_iter()
+                .map(|(id, offset, size, tags_code)| Entry {
+                    slot: queues.slot_or_create(&Arc::from(format!("t{}", id % 2).as_str()), id),
+                    offset,
+                    unit: Unit { physical: offset, size, tags_code },
+                })
+                .collect();
+            let span = Span { from: 7, to: 9, limit: 11, store_at: -3 };
+            let bytes = encode(span, entries.iter(), &mut queues, 1);
+            let block = Block::decode(&bytes).unwrap();
+            prop_assert_eq!(block.span, span);
+            prop_assert_eq!(block.units().collect::<Vec<_>>(), entries.clone());
+            for (number, topic, id) in &block.names {
+                prop_assert_eq!(queues.find_slot(topic, *id), Some(*number));
+            }
+            // Names stand in the first block of a file only.
+            let again = encode(span, entries.iter(), &mut queues, 1);
+            prop_assert!(Block::decode(&again).unwrap().names.is_empty());
+
+            let at = cut.index(bytes.len());
+            prop_assert_eq!(Block::decode(&bytes[..at]), None);
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << flip;
+            prop_assert_eq!(Block::decode(&damaged), None);
+        }
+    }
+}

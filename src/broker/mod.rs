@@ -18,6 +18,7 @@ mod session;
 mod start;
 mod tables;
 mod unit;
+mod unread;
 mod waiting;
 
 pub use start::Broker;

@@ -76,6 +76,12 @@ pub enum StartError {
     Table(#[from] LoadError),
     #[error("messageDelayLevel: {0}")]
     Levels(String),
+    #[error(
+        "fileReservedBytes is {bytes}: the segment that is written is never removed, so it takes at least two of \
+         {segment} bytes (mappedFileSizeCommitLog); set {} or more, or 0 for no limit",
+        .segment.saturating_mul(2)
+    )]
+    ReservedBytes { bytes: u64, segment: u64 },
     #[error("cannot listen at {at}: {source}")]
     Listen { at: SocketAddr, source: std::io::Error },
     #[error("cannot read the transaction topics: {0}")]
@@ -93,6 +99,7 @@ impl Broker {
     /// As [`Broker::start`], with settings that are not RocketMQ's.
     pub async fn start_tuned(env: &Env, config: Config, tuning: Tuning) -> Result<Broker, StartError> {
         let levels = levels(&config)?;
+        check_reserved_bytes(&config)?;
         let store_config = tuning.store.clone().unwrap_or_else(|| store_config(&config));
         let (store, recovery) = Store::open(env, store_config).await?;
         // Nobody can connect before the store is recovered; port 0 becomes a number here.
@@ -119,6 +126,11 @@ impl Broker {
     /// What was found in the store.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     pub fn name(&self) -> &str {
@@ -159,6 +171,15 @@ fn levels(config: &Config) -> Result<Levels, StartError> {
     Levels::parse(&text.join(" ")).map_err(|error| StartError::Levels(error.to_string()))
 }
 
+/// No limit that could never be kept.
+fn check_reserved_bytes(config: &Config) -> Result<(), StartError> {
+    let (bytes, segment) = (config.file_reserved_bytes, config.commit_log_segment_bytes);
+    if bytes != 0 && bytes < segment.saturating_mul(2) {
+        return Err(StartError::ReservedBytes { bytes, segment });
+    }
+    Ok(())
+}
+
 fn store_config(config: &Config) -> store::Config {
     store::Config {
         segment_bytes: config.commit_log_segment_bytes,
@@ -183,7 +204,7 @@ fn store_config(config: &Config) -> store::Config {
             keep_ms: i64::try_from(config.file_reserved_hours)
                 .ok()
                 .map(|hours| hours.saturating_mul(3_600_000)),
-            keep_bytes: None,
+            keep_bytes: (config.file_reserved_bytes > 0).then_some(config.file_reserved_bytes),
         },
         index: config
             .message_index

@@ -222,6 +222,17 @@ impl Offsets {
         of_topics.flat_map(|(topic, queues)| queues.keys().map(|queue| (topic.clone(), *queue))).collect()
     }
 
+    /// Every committed offset, with its group, topic and queue.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, QueueId, QueueOffset)> {
+        self.groups.iter().flat_map(|(group, topics)| {
+            topics.iter().flat_map(move |(topic, queues)| {
+                queues
+                    .iter()
+                    .map(move |(queue, entry)| (group.as_str(), topic.as_str(), *queue, entry.committed))
+            })
+        })
+    }
+
     /// A group's offsets on one topic, by queue.
     pub fn queues_of(&self, group: &str, topic: &str) -> Vec<(QueueId, QueueOffset)> {
         let queues = self.groups.get(group).and_then(|topics| topics.get(topic));

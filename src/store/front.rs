@@ -246,7 +246,13 @@ impl Store {
 
     /// Removes what [`Config::retention`] no longer keeps at `now`, and says what that was.
     pub async fn run_retention(&self, now: Timestamp) -> Result<Removed, UpkeepError> {
-        self.core.run_retention(now).await
+        self.core.run_retention(Some(now)).await
+    }
+
+    /// As [`Store::run_retention`], but only what exceeds [`Retention::keep_bytes`](super::Retention::keep_bytes): its
+    /// age does not count.
+    pub async fn run_retention_of_bytes(&self) -> Result<Removed, UpkeepError> {
+        self.core.run_retention(None).await
     }
 
     /// Removes the oldest segment though retention would keep it; nothing when it is the active one, or behind the

@@ -100,6 +100,28 @@ impl Core {
         if let Some(read) = self.try_read(want, filter) {
             return Ok(read);
         }
+        let read = self.read_cold(want, filter).await;
+        if matches!(&read, Ok(read) if read.status != ReadStatus::Damaged) {
+            return read;
+        }
+        // Retention may have removed it while the disk was asked: that is no damage, and no failure.
+        let mut state = self.state.lock();
+        if let Err(moved) = locate(&state, want) {
+            self.env.probe("store.removed_under_a_read");
+            return Ok(moved);
+        }
+        if read.is_ok() {
+            self.env.probe("store.damaged_read");
+            state.counters.damaged_reads += 1;
+        }
+        read
+    }
+
+    async fn read_cold(
+        &self,
+        want: Want<'_>,
+        filter: &(dyn Fn(i64) -> bool + Sync),
+    ) -> Result<Read, ReadError> {
         let (mut cursor, name, end, mut units) = {
             let state = self.state.lock();
             let queue = match locate(&state, want) {
@@ -131,8 +153,6 @@ impl Core {
                 Some(record) => cursor.take(record),
                 None => {
                     if cursor.records.is_empty() {
-                        self.env.probe("store.damaged_read");
-                        self.state.lock().counters.damaged_reads += 1;
                         cursor.damaged = true;
                         let hides = self.env.planted(planted::DAMAGE_HIDES_THE_REST);
                         cursor.next += if hides { units.len() as u64 } else { 1 };

@@ -206,7 +206,11 @@ impl Core {
         }
     }
 
-    pub(super) async fn run_retention(&self, now: Timestamp) -> Result<Removed, UpkeepError> {
+    /// By age as it is `now`, and by bytes; by bytes alone without a time.
+    pub(super) async fn run_retention(&self, now: Option<Timestamp>) -> Result<Removed, UpkeepError> {
+        if now.is_none() && !self.exceeds_its_bytes(&self.state.lock()) {
+            return Ok(Removed::default());
+        }
         let _alone = self.settling.lock().await;
         let mut removed = Removed::default();
         if self.awaits_settling() {
@@ -274,18 +278,20 @@ impl Core {
 
     /// The start of the oldest segment, if retention does not keep it. Its messages are older than the first one of the
     /// next segment. Nothing is removed whose units are not in queue files.
-    fn oldest_to_remove(&self, now: Timestamp) -> Option<u64> {
+    fn oldest_to_remove(&self, now: Option<Timestamp>) -> Option<u64> {
         let state = self.state.lock();
         if !is_removable(&state) {
             return None;
         }
         let next = state.log.first + state.log.segment_bytes();
-        let retention = &self.config.retention;
-        let too_big = retention.keep_bytes.is_some_and(|bytes| state.log.end - state.log.first > bytes);
-        let stored = self.store_time_at(&state, next);
-        let too_old =
-            retention.keep_ms.is_some_and(|keep| stored.is_some_and(|stored| now.ms_since(stored) > keep));
-        (too_big || too_old).then_some(state.log.first)
+        let too_old = now.zip(self.config.retention.keep_ms).is_some_and(|(now, keep)| {
+            self.store_time_at(&state, next).is_some_and(|stored| now.ms_since(stored) > keep)
+        });
+        (too_old || self.exceeds_its_bytes(&state)).then_some(state.log.first)
+    }
+
+    fn exceeds_its_bytes(&self, state: &State) -> bool {
+        self.config.retention.keep_bytes.is_some_and(|bytes| state.log.end - state.log.first > bytes)
     }
 
     /// Raises the minimum of every queue to its first message at or above `position`, and removes its files below.

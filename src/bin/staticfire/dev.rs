@@ -35,7 +35,7 @@ pub(crate) async fn run(env: &Env, options: Dev) -> Result<(), Failure> {
         commit_log_segment_bytes: SEGMENT_BYTES,
         // A laptop's disk is often fuller than a broker's may be, and not by messages.
         disk_warning_percent: 100,
-        clean_file_forcibly: false,
+        disk_clean_forcibly_percent: 100,
         ..Config::new(&Host { name: "dev".to_owned(), ip: LOOPBACK })
     };
     let mut config = file::properties(env, &TABLE, options.config.as_deref(), base).await?;

@@ -1,7 +1,7 @@
 //! The broker's keys: the one list of what a `broker.conf` may say.
 //!
 //! Names and defaults are those of Apache RocketMQ 5.5.0 (`BrokerConfig`, `MessageStoreConfig`, `NettyServerConfig`),
-//! ranges are what the code here can honour.
+//! ranges are what the code here can honour. `fileReservedBytes` is ours alone.
 
 use super::settings::{BrokerRole, Config, DelayLevels, FlushDiskType};
 use super::table::{Key, Slot, Table};
@@ -12,7 +12,7 @@ pub static TABLE: Table<Config> = Table { keys: &KEYS, apache: include_str!("apa
 const DAY_MS: u64 = 86_400_000;
 
 /// Every supported key.
-pub static KEYS: [Key<Config>; 45] = [
+pub static KEYS: [Key<Config>; 46] = [
     key("brokerClusterName", Slot::Name(|c| &mut c.cluster_name), "the cluster it belongs to"),
     key("brokerName", Slot::Name(|c| &mut c.broker_name), "its name in the cluster; the host's unless set"),
     key("brokerId", BROKER_ID, "0, a master: no replication yet"),
@@ -45,6 +45,11 @@ pub static KEYS: [Key<Config>; 45] = [
     key("maxMessageSize", BODY, "largest message body"),
     key("deleteWhen", DELETE_WHEN, "when expired segments are deleted"),
     key("fileReservedTime", RESERVED, "how long a segment is kept"),
+    key(
+        "fileReservedBytes",
+        RESERVED_BYTES,
+        "more commit log than this, and the oldest segments go; 0 no limit",
+    ),
     key("diskMaxUsedSpaceRatio", DISK_USED, "fuller than this, expired segments go at any hour"),
     key(
         "cleanFileForciblyEnable",
@@ -97,6 +102,9 @@ const INDEX_SLOTS: Slot<Config> = Slot::Count(|c| &mut c.index_slots, 1..=100_00
 const INDEX_ENTRIES: Slot<Config> = Slot::Count(|c| &mut c.index_entries, 2..=100_000_000, "entries");
 const BODY: Slot<Config> = Slot::Count(|c| &mut c.body_bytes_max, 1..=8 << 20, "bytes");
 const RESERVED: Slot<Config> = Slot::Whole(|c| &mut c.file_reserved_hours, 1..=876_000, "hours");
+/// As far as Java's long, and so the log's positions, go.
+const RESERVED_BYTES: Slot<Config> =
+    Slot::Whole(|c| &mut c.file_reserved_bytes, 0..=9_223_372_036_854_775_807, "bytes");
 const DISK_USED: Slot<Config> = Slot::Percent(|c| &mut c.disk_used_percent_max, 10..=95);
 const DISK_FORCIBLY: Slot<Config> = Slot::Percent(|c| &mut c.disk_clean_forcibly_percent, 30..=100);
 const DISK_WARNING: Slot<Config> = Slot::Percent(|c| &mut c.disk_warning_percent, 35..=100);

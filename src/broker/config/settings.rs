@@ -66,10 +66,13 @@ pub struct Config {
     /// Hours of the day, UTC, at which expired segments are deleted.
     pub delete_when_hours: Vec<u8>,
     pub file_reserved_hours: u64,
+    /// Bytes of commit log above which the oldest segments are deleted, whatever their age; 0 sets no limit.
+    pub file_reserved_bytes: u64,
     /// Percent of the file system in use above which expired segments are deleted at any hour.
     pub disk_used_percent_max: u8,
     /// Percent above which the oldest segments are deleted, expired or not, if `clean_file_forcibly`.
     pub disk_clean_forcibly_percent: u8,
+    /// Off, where RocketMQ's is on: messages that nobody has read are given up only by whoever says so (rmq#2138).
     pub clean_file_forcibly: bool,
     /// Percent above which messages are refused.
     pub disk_warning_percent: u8,
@@ -154,9 +157,10 @@ impl Config {
             body_bytes_max: limits::BODY_BYTES_MAX as u32,
             delete_when_hours: vec![4],
             file_reserved_hours: 72,
+            file_reserved_bytes: 0,
             disk_used_percent_max: 75,
             disk_clean_forcibly_percent: 85,
-            clean_file_forcibly: true,
+            clean_file_forcibly: false,
             disk_warning_percent: 90,
             delay_levels: DelayLevels::default(),
             long_polling: true,

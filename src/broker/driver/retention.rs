@@ -1,6 +1,6 @@
 //! Lets the store remove what its policy no longer keeps: at the hours of `deleteWhen`, whenever the disk is fuller than
-//! `diskMaxUsedSpaceRatio`, and by force above `diskSpaceCleanForciblyRatio`; above `diskSpaceWarningLevelRatio` the store
-//! refuses messages. Hours are UTC.
+//! `diskMaxUsedSpaceRatio` or the log larger than `fileReservedBytes`, and by force above `diskSpaceCleanForciblyRatio`;
+//! above `diskSpaceWarningLevelRatio` the store refuses messages. Hours are UTC. Whose unread messages went is told.
 
 use std::sync::Arc;
 
@@ -8,38 +8,76 @@ use crate::base::Timestamp;
 use crate::broker::core::Core;
 use crate::broker::disk_marks;
 use crate::broker::disk_marks::Wanted;
+use crate::broker::unread::Standing;
+use crate::broker::unread::Unread;
 use crate::store::Removed;
 use crate::store::UpkeepError;
 
 /// How often the clock and the disk are looked at, in milliseconds.
 const LOOK_MS: u64 = 10_000;
-/// The same while messages are refused.
+/// The same while the disk is nearly full: it fills faster than that.
 const LOOK_AGAIN_MS: u64 = 1_000;
 /// Segments removed by force at one look; what they free shows at the next.
 const BY_FORCE_MAX: usize = 10;
 
 /// Runs until the broker stops.
 pub(crate) async fn run(core: Arc<Core>) {
-    let mut refusing = false;
+    let mut unread = Unread::default();
+    // What went before this start was told then.
+    unread.on_removed(standings(&core));
+    let mut kept_though_full = false;
     loop {
-        let wall = core.env.wall();
-        let wanted = measure(&core).await;
-        if wanted.is_some_and(|wanted| wanted.remove_expired) || is_hour(&core, wall) {
-            tell("older than fileReservedTime", core.store.run_retention(wall).await);
+        let (wanted, removed) = look(&core).await;
+        if removed > 0 {
+            for gap in unread.on_removed(standings(&core)) {
+                tracing::warn!("retention: {gap}");
+            }
         }
-        if wanted.is_some_and(|wanted| wanted.remove_oldest) {
-            remove_oldest(&core).await;
-        }
-        // What was removed counts at once.
-        let wanted =
-            if wanted.is_some_and(|wanted| wanted.remove_expired) { measure(&core).await } else { wanted };
         if let Some(wanted) = wanted {
-            let over = disk_marks::over_mark(&core.config, &core.config.store_path_root, wanted);
-            refusing = over.is_some();
-            core.store.refuse_above(over);
+            core.store.refuse_above(disk_marks::over_mark(
+                &core.config,
+                &core.config.store_path_root,
+                wanted,
+            ));
+            if wanted.keeps_though_full && !kept_though_full {
+                tracing::warn!(
+                    "{}",
+                    disk_marks::say_kept(&core.config, &core.config.store_path_root, wanted)
+                );
+            }
+            kept_though_full = wanted.keeps_though_full;
         }
-        core.env.sleep_ms(if refusing { LOOK_AGAIN_MS } else { LOOK_MS }).await;
+        let nearly_full = wanted.is_some_and(|wanted| wanted.nearly_full);
+        core.env.sleep_ms(if nearly_full { LOOK_AGAIN_MS } else { LOOK_MS }).await;
     }
+}
+
+/// Removes what is to go. Says how full the disk is then, and how many segments went.
+async fn look(core: &Core) -> (Option<Wanted>, u64) {
+    let wall = core.env.wall();
+    let mut wanted = measure(core).await;
+    let mut removed = 0;
+    if wanted.is_some_and(|wanted| wanted.remove_expired) || is_hour(core, wall) {
+        removed += tell("older than fileReservedTime", core.store.run_retention(wall).await);
+    }
+    removed += tell("more than fileReservedBytes", core.store.run_retention_of_bytes().await);
+    for _ in 0..BY_FORCE_MAX {
+        // What was removed counts at once.
+        if removed > 0 {
+            wanted = measure(core).await;
+        }
+        let Some(full) = wanted.filter(|wanted| wanted.remove_oldest) else { break };
+        let gone = core.store.remove_oldest().await;
+        let nothing = !matches!(&gone, Ok(gone) if gone.segments > 0);
+        if !nothing {
+            tracing::warn!("{}", disk_marks::say_forced(&core.config, &core.config.store_path_root, full));
+        }
+        removed += tell("the oldest on a disk that is too full", gone);
+        if nothing {
+            break;
+        }
+    }
+    (wanted, removed)
 }
 
 fn is_hour(core: &Core, wall: Timestamp) -> bool {
@@ -47,28 +85,44 @@ fn is_hour(core: &Core, wall: Timestamp) -> bool {
     core.config.delete_when_hours.iter().any(|at| i64::from(*at) == hour)
 }
 
-/// Removes the oldest segments one by one until the disk is below the mark.
-async fn remove_oldest(core: &Core) {
-    for _ in 0..BY_FORCE_MAX {
-        let removed = core.store.remove_oldest().await;
-        let nothing = !matches!(&removed, Ok(removed) if removed.segments > 0);
-        tell("the oldest of a disk fuller than diskSpaceCleanForciblyRatio", removed);
-        if nothing || !measure(core).await.is_some_and(|wanted| wanted.remove_oldest) {
-            return;
+/// Where each group stands that has committed anything.
+fn standings(core: &Core) -> Vec<Standing> {
+    let offsets = core.offsets.lock();
+    let committed = offsets.iter().map(|(group, topic, queue, committed)| Standing {
+        group: group.to_owned(),
+        topic: topic.to_owned(),
+        queue,
+        committed,
+        min: committed,
+    });
+    let mut standings: Vec<Standing> = committed.collect();
+    drop(offsets);
+    for standing in &mut standings {
+        if let Some(bounds) = core.store.bounds(&standing.topic, standing.queue) {
+            standing.min = bounds.min;
         }
     }
+    standings
 }
 
-fn tell(why: &str, removed: Result<Removed, UpkeepError>) {
+/// How many segments went.
+fn tell(why: &str, removed: Result<Removed, UpkeepError>) -> u64 {
     match removed {
-        Ok(removed) if removed.segments + removed.queue_files > 0 => tracing::info!(
-            segments = removed.segments,
-            queue_files = removed.queue_files,
-            bytes = removed.bytes,
-            "removed what is {why}"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot remove old files"),
+        Ok(removed) => {
+            if removed.segments + removed.queue_files > 0 {
+                tracing::info!(
+                    segments = removed.segments,
+                    queue_files = removed.queue_files,
+                    bytes = removed.bytes,
+                    "removed what is {why}"
+                );
+            }
+            removed.segments
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot remove old files");
+            0
+        }
     }
 }
 

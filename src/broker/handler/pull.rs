@@ -14,6 +14,7 @@ use crate::broker::answer::Body;
 use crate::broker::answer::ReplyTo;
 use crate::broker::answer::Response;
 use crate::broker::core::Core;
+use crate::broker::planted;
 use crate::broker::refusal::Refusal;
 use crate::broker::session::Request;
 use crate::machine::hold::NotParked;
@@ -209,12 +210,61 @@ fn respond(core: &Core, wanted: &Wanted, read: Read) -> Response {
         ReadStatus::OffsetOverflowOne => ResponseCode::PullNotFound,
     };
     let mut response = Response::code(code);
-    push_positions(&mut response, read.next, read.min, read.max);
+    if code == ResponseCode::PullOffsetMoved {
+        response = response.with_remark(say_moved(wanted, &read));
+    }
+    let to_the_end =
+        read.status == ReadStatus::OffsetTooSmall && core.env.planted(planted::OVERTAKEN_GOES_TO_THE_END);
+    push_positions(&mut response, if to_the_end { read.max } else { read.next }, read.min, read.max);
     core.counters.on_pulled(read.records.len(), read.records.iter().map(bytes::Bytes::len).sum());
     if !read.records.is_empty() {
         response.body = Body::Slices(read.records);
     }
     response
+}
+
+/// Why the pull goes on elsewhere, after RocketMQ's name of it; who was overtaken by retention is told to the log as well.
+fn say_moved(wanted: &Wanted, read: &Read) -> String {
+    let Wanted { group, topic, queue, from, .. } = wanted;
+    let Read { next, min, max, .. } = read;
+    match read.status {
+        ReadStatus::OffsetTooSmall => {
+            let gone = min.0.saturating_sub(from.0);
+            tracing::warn!(
+                group,
+                topic,
+                queue = queue.0,
+                from = from.0,
+                gone,
+                next = next.0,
+                "a consumer was overtaken by retention: what it asked for is removed, it goes on at the oldest message"
+            );
+            format!(
+                "OFFSET_TOO_SMALL: {gone} messages from offset {from} on are removed, the oldest is at {min}"
+            )
+        }
+        ReadStatus::OffsetOverflowBadly => {
+            tracing::info!(
+                group,
+                topic,
+                queue = queue.0,
+                from = from.0,
+                max = max.0,
+                "a pull beyond the end"
+            );
+            format!("OFFSET_OVERFLOW_BADLY: offset {from} is behind the end of the queue, which is {max}")
+        }
+        _ => {
+            tracing::info!(
+                group,
+                topic,
+                queue = queue.0,
+                from = from.0,
+                "a pull in a queue without messages"
+            );
+            format!("NO_MESSAGE_IN_QUEUE: offset {from} of a queue that never had a message")
+        }
+    }
 }
 
 /// A reset waits to be taken: the pull is told to start over from there.

@@ -3,6 +3,7 @@
 mod asked;
 mod hostile;
 mod look_up;
+mod retention;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -82,6 +83,10 @@ impl Fixture {
     }
 
     async fn pull(&self, topic: &str, offset: i64, suspend_ms: i64) -> Frame {
+        self.pull_tagged(topic, offset, suspend_ms, "*").await
+    }
+
+    async fn pull_tagged(&self, topic: &str, offset: i64, suspend_ms: i64, tags: &str) -> Frame {
         let mut header = Header::request(RequestCode::PullMessage);
         let fields = Pull {
             consumer_group: "consumers".to_owned(),
@@ -91,7 +96,7 @@ impl Fixture {
             max_msg_nums: 32,
             sys_flag: pull_flag::SUBSCRIPTION | if suspend_ms > 0 { pull_flag::SUSPEND } else { 0 },
             suspend_timeout_ms: suspend_ms,
-            subscription: Some("*".to_owned()),
+            subscription: Some(tags.to_owned()),
             ..Pull::default()
         };
         fields.encode(&mut header.ext);

@@ -26,6 +26,7 @@ pub const IN_ORDER: &str =
     "O6 the messages of one key are handled in the order in which they were acknowledged";
 pub const ONLY_FORWARD: &str = "O10 a group's offset goes back only when somebody sets it back";
 pub const ONE_HANDLER: &str = "O11 an ordered queue is handled by one member at a time";
+pub const KEPT_IS_DELIVERED: &str = "O22 the oldest message never becomes an older one, and retention takes from a group only what it removes";
 pub const ATOMIC: &str = "O13 a committed transaction is delivered, and once; no other is";
 
 /// Reads every queue of a topic to its end, into the history.
@@ -171,6 +172,53 @@ impl Record {
             }
         }
         Ok(())
+    }
+
+    /// Whatever the group did not handle of a queue was removed before the group got there, as the bounds say that were
+    /// noted next. Note bounds often, and once more when everything has drained.
+    pub fn only_what_was_removed_is_skipped(&self, group: &str) -> Told {
+        let bounds = self.minima()?;
+        let group = self.find(group);
+        let mut starts: BTreeMap<Queue, Vec<(u64, u64)>> = BTreeMap::new();
+        for event in &self.events {
+            if let What::HandlerStarted(delivery) = event.what
+                && Some(delivery.group) == group
+            {
+                starts.entry(delivery.queue).or_default().push((event.at, delivery.offset.0));
+            }
+        }
+        for (queue, looks) in bounds {
+            let Some((_, last_min, max)) = looks.last().copied() else { continue };
+            let of_queue = starts.remove(&queue).unwrap_or_default();
+            let handled: BTreeSet<u64> = of_queue.iter().map(|(_, offset)| *offset).collect();
+            for skipped in (0..max).filter(|offset| !handled.contains(offset)) {
+                let passed = of_queue.iter().find(|(_, offset)| *offset > skipped);
+                let look = passed.and_then(|(at, _)| looks.iter().find(|look| look.0 >= *at));
+                let min = look.map_or(last_min, |look| look.1);
+                if min <= skipped {
+                    let place = self.queue_text(queue);
+                    let what =
+                        format!("{place}@{skipped} was there, the queue began at {min}, and was passed over");
+                    return Err(Broken::promise(KEPT_IS_DELIVERED, None, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When each queue was looked at, and its minimum and maximum then.
+    fn minima(&self) -> Result<BTreeMap<Queue, Vec<(u64, u64, u64)>>, Broken> {
+        let mut looks: BTreeMap<Queue, Vec<(u64, u64, u64)>> = BTreeMap::new();
+        for event in &self.events {
+            let What::Bounds { queue, min, max } = event.what else { continue };
+            let of_queue = looks.entry(queue).or_default();
+            if let Some((_, before, _)) = of_queue.last().filter(|look| look.1 > min.0) {
+                let what = format!("{} began at {before}, then at {min}", self.queue_text(queue));
+                return Err(Broken::promise(KEPT_IS_DELIVERED, None, what));
+            }
+            of_queue.push((event.at, min.0, max.0));
+        }
+        Ok(looks)
     }
 
     /// Each message of these was handled exactly once by the group, and no other.

@@ -121,7 +121,7 @@ pub trait File: Send + Sync {
     fn sync(&self) -> BoxFuture<'_, io::Result<()>>;
 }
 
-/// A file of fixed length, mapped into memory, written by one appender and read by everybody.
+/// A file of fixed length, written by one appender and read by everybody through a mapping.
 ///
 /// Contract, which makes zero-copy reads sound: a byte range that [`Segment::slice`] handed out is never written again.
 /// The store reads only below its published end and writes only above it.
@@ -132,8 +132,9 @@ pub trait Segment: Send + Sync {
         self.len() == 0
     }
 
-    /// Lets `fill` write all of `offset..offset + len` in place: the one copy of a message. Readable at once, durable
-    /// after [`Segment::sync`] or whenever the kernel likes, page by page in any order. `fill` must write every byte.
+    /// Lets `fill` make all of `offset..offset + len` ready and writes it: one system call for all of a unit. Readable at
+    /// once, durable after [`Segment::sync`] or whenever the kernel likes, page by page in any order. `fill` must write
+    /// every byte of its room, which holds anything before. An error leaves any part of it written.
     fn fill(&self, offset: u64, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()>;
 
     /// A view of the mapping in production, a copy in simulation. It keeps the mapping alive.
@@ -141,9 +142,4 @@ pub trait Segment: Send + Sync {
 
     /// Makes `offset..offset + len` durable. Errors as [`File::sync`].
     fn sync(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>>;
-
-    /// Asks for the pages of a range before they are needed. It changes no byte, and may do nothing.
-    fn warm(&self, _offset: u64, _len: u64) -> BoxFuture<'_, io::Result<()>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
 }

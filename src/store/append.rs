@@ -186,9 +186,6 @@ impl Core {
             state.segment_signalled = true;
             self.segment_wanted.notify_one();
         }
-        if state.wants_warmth() {
-            self.warm_wanted.notify_one();
-        }
         if state.log.end - state.checkpoint >= self.config.checkpoint_bytes {
             self.ask_for_checkpoint();
         }

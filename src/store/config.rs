@@ -82,7 +82,7 @@ impl Config {
             sync_timeout_ms: 5_000,
             checkpoint_bytes: 12 * 1024 * 1024,
             checkpoint_interval_ms: 5_000,
-            window_bytes: 48 * 1024 * 1024,
+            window_bytes: 96 * 1024 * 1024,
             journal_bytes: 16 * 1024 * 1024,
             settle_interval_ms: 60_000,
             hot_bytes: 1024 * 1024 * 1024,

@@ -57,8 +57,6 @@ pub(super) struct Core {
     /// A flush is wanted before its time.
     pub(super) flush_now: Notify,
     pub(super) segment_wanted: Notify,
-    /// The log's end comes near to where its pages are cold.
-    pub(super) warm_wanted: Notify,
     pub(super) checkpoint_wanted: Notify,
     /// A checkpoint is wanted before its time.
     pub(super) checkpoint_now: Notify,
@@ -98,8 +96,6 @@ pub(super) struct State {
     pub(super) last_store_at: Timestamp,
     /// Store time of the last record below `durable`.
     pub(super) durable_store_at: Timestamp,
-    /// Pages below were asked for.
-    pub(super) warmed: u64,
     /// Segments that an append waits for.
     pub(super) segments_wanted: usize,
     pub(super) flush_signalled: bool,
@@ -185,7 +181,6 @@ impl State {
             published_max: PUBLISHED_MAX,
             last_store_at: Timestamp(0),
             durable_store_at: Timestamp(0),
-            warmed: 0,
             segments_wanted: 0,
             flush_signalled: false,
             segment_signalled: false,

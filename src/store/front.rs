@@ -73,7 +73,6 @@ impl Store {
         let tasks = vec![
             env.spawn("store.flush", Arc::clone(&core).run_flush()),
             env.spawn("store.prepare", Arc::clone(&core).run_prepare()),
-            env.spawn("store.warm", Arc::clone(&core).run_warm()),
             env.spawn("store.upkeep", Arc::clone(&core).run_upkeep()),
             env.spawn("store.index", Arc::clone(&core).run_index()),
             env.spawn("store.settle", Arc::clone(&core).run_settle()),

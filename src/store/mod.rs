@@ -47,7 +47,6 @@ mod tests;
 mod types;
 mod unit;
 mod upkeep;
-mod warm;
 
 pub use config::Config;
 pub use config::Flush;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::planted;
-use super::warm::WARM_BYTES;
 use crate::env::Access;
 use crate::env::Segment;
 
@@ -61,9 +60,6 @@ impl Core {
         let segment = self.env.disk.map(path, self.config.segment_bytes, Access::Create).await?;
         if !self.env.planted(planted::NO_DIR_SYNC) {
             self.env.disk.sync_dir(&self.layout.commit_log).await?;
-        }
-        if let Err(error) = segment.warm(0, WARM_BYTES.min(self.config.segment_bytes)).await {
-            tracing::debug!(%error, "appends meet cold pages");
         }
         Ok(segment)
     }

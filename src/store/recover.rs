@@ -372,7 +372,6 @@ impl Recover {
             flush_wanted: Notify::new(),
             flush_now: Notify::new(),
             segment_wanted: Notify::new(),
-            warm_wanted: Notify::new(),
             checkpoint_wanted: Notify::new(),
             checkpoint_now: Notify::new(),
             settle_wanted,

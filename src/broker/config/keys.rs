@@ -90,7 +90,7 @@ pub static KEYS: [Key<Config>; 46] = [
     key("transactionCheckMax", CHECKS, "delivered checks before a half message is put aside"),
     key("enablePropertyFilter", NO_FILTER, "only false: no SQL filter yet"),
     key("slaveReadEnable", NO_SLAVE, "only false: no replication yet"),
-    key("transientStorePoolEnable", NO_POOL, "only false: there is no second buffer to fill"),
+    key("transientStorePoolEnable", NO_POOL, "only false: every write goes to the page cache"),
 ];
 
 const REGISTER: Slot<Config> =
@@ -199,7 +199,7 @@ const DELAY_LEVELS: Slot<Config> = Slot::Other {
 
 const NO_FILTER: Slot<Config> = only_false("false (filtering by SQL expression is not supported yet)");
 const NO_SLAVE: Slot<Config> = only_false("false (replication is not supported yet)");
-const NO_POOL: Slot<Config> = only_false("false (messages are written into the mapped log directly)");
+const NO_POOL: Slot<Config> = only_false("false (messages are written to the page cache at once)");
 
 /// A switch that cannot be on: said at once rather than ignored, because a user who sets it relies on it.
 const fn only_false(expected: &'static str) -> Slot<Config> {

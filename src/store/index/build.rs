@@ -36,7 +36,7 @@ const INTERVAL_MS: u64 = 500;
 /// Between a failure and the next start, in milliseconds.
 const RETRY_MS: u64 = 10_000;
 /// Bytes of log read at a time.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 1024 * 1024;
 /// Entries in memory from which they are written before the next checkpoint.
 const TAIL_ENTRIES: usize = 32 * 1024;
 

@@ -8,8 +8,8 @@
 //! memory       100,000 queues with a message each: resident bytes, open files, time to open again
 //! ```
 //!
-//! The first three are ratios of rounds that alternate; see the crate's head for why. A round of the store ends when its
-//! log is durable, one of the bare copy when the copy ends: that is against the store.
+//! The first three are ratios of rounds that alternate; see the crate's head for why. The clock of a round without syncs
+//! stops on both sides when the last record is copied; the store's flushes that fall into it are in its time.
 
 pub(crate) mod child;
 mod recovery;

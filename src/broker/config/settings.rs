@@ -63,7 +63,7 @@ pub struct Config {
     pub index_entries: u32,
     /// Largest message body.
     pub body_bytes_max: u32,
-    /// Hours of the day, UTC, at which expired segments are deleted.
+    /// Hours of the day, by the machine's time zone, at which expired segments are deleted.
     pub delete_when_hours: Vec<u8>,
     pub file_reserved_hours: u64,
     /// Bytes of commit log above which the oldest segments are deleted, whatever their age; 0 sets no limit.

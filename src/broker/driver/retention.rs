@@ -1,10 +1,9 @@
 //! Lets the store remove what its policy no longer keeps: at the hours of `deleteWhen`, whenever the disk is fuller than
 //! `diskMaxUsedSpaceRatio` or the log larger than `fileReservedBytes`, and by force above `diskSpaceCleanForciblyRatio`;
-//! above `diskSpaceWarningLevelRatio` the store refuses messages. Hours are UTC. Whose unread messages went is told.
+//! above `diskSpaceWarningLevelRatio` the store refuses messages. Hours are local ones. Whose unread messages went is told.
 
 use std::sync::Arc;
 
-use crate::base::Timestamp;
 use crate::broker::core::Core;
 use crate::broker::disk_marks;
 use crate::broker::disk_marks::Wanted;
@@ -57,7 +56,9 @@ async fn look(core: &Core) -> (Option<Wanted>, u64) {
     let wall = core.env.wall();
     let mut wanted = measure(core).await;
     let mut removed = 0;
-    if wanted.is_some_and(|wanted| wanted.remove_expired) || is_hour(core, wall) {
+    let local_ms = wall.0.saturating_add(core.env.clock.zone_ms(wall));
+    if wanted.is_some_and(|wanted| wanted.remove_expired) || is_hour(&core.config.delete_when_hours, local_ms)
+    {
         removed += tell("older than fileReservedTime", core.store.run_retention(wall).await);
     }
     removed += tell("more than fileReservedBytes", core.store.run_retention_of_bytes().await);
@@ -80,9 +81,10 @@ async fn look(core: &Core) -> (Option<Wanted>, u64) {
     (wanted, removed)
 }
 
-fn is_hour(core: &Core, wall: Timestamp) -> bool {
-    let hour = wall.0.div_euclid(3_600_000).rem_euclid(24);
-    core.config.delete_when_hours.iter().any(|at| i64::from(*at) == hour)
+/// Whether a clock that shows `local_ms`, as milliseconds since 1970 there, shows one of the hours.
+fn is_hour(hours: &[u8], local_ms: i64) -> bool {
+    let hour = local_ms.div_euclid(3_600_000).rem_euclid(24);
+    hours.iter().any(|at| i64::from(*at) == hour)
 }
 
 /// Where each group stands that has committed anything.
@@ -133,5 +135,29 @@ async fn measure(core: &Core) -> Option<Wanted> {
             tracing::warn!(%error, "cannot ask the disk for its free space");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_hour;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn an_hour_is_all_of_it_and_no_more() {
+        for (local_ms, holds) in [
+            (4 * HOUR_MS - 1, false),
+            (4 * HOUR_MS, true),
+            (5 * HOUR_MS - 1, true),
+            (5 * HOUR_MS, false),
+            (28 * HOUR_MS, true),
+            // Before 1970, and as far away as a clock can be.
+            (-20 * HOUR_MS, true),
+            (-20 * HOUR_MS - 1, false),
+        ] {
+            assert_eq!(is_hour(&[4, 16], local_ms), holds, "{local_ms}");
+        }
+        assert!(is_hour(&[4, 16], 16 * HOUR_MS) && !is_hour(&[], 4 * HOUR_MS));
     }
 }

@@ -12,6 +12,7 @@ use crate::compat::{self, Against, Client};
 use crate::full_disk;
 use crate::kill9;
 use crate::step::{Failed, Gate, Outcome, Passed, capture, watch};
+use crate::watermarks;
 
 /// What `cargo ci compat` can be told.
 #[derive(clap::Args, Debug, Default)]
@@ -77,7 +78,9 @@ fn kills(root: PathBuf, binary: PathBuf, rounds: u32, against: Against) -> Outco
 pub(crate) fn full_disk(gate: &mut Gate, rounds: u32, binary: Option<PathBuf>) {
     let binary = built(gate, Against::Staticfire, binary);
     let dir = gate.root.join("target/full-disk");
+    let marks = gate.root.join("target/watermarks");
     gate.step("full-disk", || {
+        watermarks::run(&binary, &marks, &mut io::stderr()).map_err(|error| Failed::because(error.to_string()))?;
         let launch = compat::target::Launch::staticfire(&binary);
         let report = full_disk::run(kill9::Options { dir, launch, rounds }, &mut io::stderr())
             .map_err(|error| Failed::because(error.to_string()))?;
@@ -85,7 +88,7 @@ pub(crate) fn full_disk(gate: &mut Gate, rounds: u32, binary: Option<PathBuf>) {
         resumed.sort_unstable();
         let worst = resumed.last().copied().unwrap_or_default().as_millis();
         let note = format!(
-            "filled {rounds} times: {acknowledged} acknowledged, none lost; {refused} refused (`{said}`); served \
+            "each mark held; filled {rounds} times: {acknowledged} acknowledged, none lost; {refused} refused (`{said}`); served \
              again after {worst} ms at worst"
         );
         Ok(Passed { checks: u64::from(rounds), note, ..Passed::default() })

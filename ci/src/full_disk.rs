@@ -51,6 +51,8 @@ pub(crate) enum FullDiskError {
     NotRefused { round: u32, refused: usize },
     #[error("round {round}: the refusal names neither the full disk nor a path of the store: `{said}`")]
     Wordless { round: u32, said: String },
+    #[error("watermarks: {what}")]
+    Mark { what: String },
     #[error("round {round}: {served} of {QUEUES} writers are served {} s after there was space", PATIENCE.as_secs())]
     NotResumed { round: u32, served: usize },
 }
@@ -81,7 +83,7 @@ pub(crate) fn run(options: Options, progress: &mut dyn Write) -> Result<Report, 
     }
     let store = Target::store(&options.dir);
     fs::create_dir_all(&store)?;
-    let _disk = Disk::mount(&store)?;
+    let _disk = Disk::mount(&store, DISK_BYTES)?;
     let mut launch = options.launch;
     // Segments are rolled within a round. The watermarks are off: it is the last byte that is asked for.
     launch.properties = vec![
@@ -225,7 +227,7 @@ fn write_until(over: &AtomicBool, broker: SocketAddr, round: u32, queue: u32, to
 }
 
 /// A file that takes every free byte.
-struct Ballast {
+pub(crate) struct Ballast {
     file: File,
     chunk: Vec<u8>,
 }
@@ -235,6 +237,18 @@ impl Ballast {
         let file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
         let mut ballast = Self { file, chunk: vec![1; 1 << 20] };
         ballast.top_up()?;
+        Ok(ballast)
+    }
+
+    /// Takes so many bytes.
+    pub(crate) fn of(path: &Path, bytes: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+        let mut ballast = Self { file, chunk: vec![1; 1 << 20] };
+        let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+        while left > 0 {
+            let piece = ballast.chunk.get(..left).unwrap_or(&ballast.chunk);
+            left -= ballast.file.write(piece)?;
+        }
         Ok(ballast)
     }
 
@@ -254,13 +268,13 @@ impl Ballast {
 }
 
 /// A mounted tmpfs; it goes with the value.
-struct Disk {
+pub(crate) struct Disk {
     at: PathBuf,
 }
 
 impl Disk {
-    fn mount(at: &Path) -> Result<Self, FullDiskError> {
-        let size = format!("size={DISK_BYTES}");
+    pub(crate) fn mount(at: &Path, bytes: u64) -> Result<Self, FullDiskError> {
+        let size = format!("size={bytes}");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "staticfire"]).arg(at).output()?;
         if done.status.success() {
             return Ok(Self { at: at.to_owned() });

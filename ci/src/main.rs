@@ -23,6 +23,7 @@ mod kill9;
 mod sim;
 mod step;
 mod tidy;
+mod watermarks;
 mod zoo;
 
 use std::process::ExitCode;
@@ -119,7 +120,8 @@ enum Command {
         #[arg(long)]
         binary: Option<std::path::PathBuf>,
     },
-    /// A file system filled to its last byte under load, again and again (needs root, or `unshare -rm`)
+    /// A file system filled past each mark, then to its last byte under load, again and again (needs root, or
+    /// `unshare -rm`)
     FullDisk {
         /// How many times
         #[arg(long, default_value_t = 20)]

@@ -1,7 +1,7 @@
 //! Waiting in the real world. The gate drives real processes, so it is the one place beside `env/real` that reads the
 //! machine's clock.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A moment in real time after which patience ends.
 #[derive(Clone, Copy, Debug)]
@@ -38,4 +38,10 @@ impl Stopwatch {
 /// Yields the processor between two looks at a condition.
 pub(crate) fn nap(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Milliseconds since 1970, by the machine's clock.
+pub(crate) fn wall_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

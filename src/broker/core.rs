@@ -4,6 +4,7 @@
 //! `members` before `groups`.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) levels: Levels,
     pub(crate) started: (Mono, Timestamp),
     pub(crate) topics: Mutex<Topics>,
+    /// Topics whose own reserve time the store knows of.
+    pub(crate) reserved: Mutex<BTreeSet<String>>,
     pub(crate) groups: Mutex<SubscriptionGroups>,
     pub(crate) offsets: Mutex<Offsets>,
     pub(crate) members: Mutex<Membership>,

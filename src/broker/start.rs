@@ -108,6 +108,9 @@ impl Broker {
         let host = SocketAddr::new(config.broker_ip1, listener.local_addr().port());
         let tables = Tables::load(env, &Files::new(&config.store_path_root)).await?;
         let core = Arc::new(core(env, config, host, store, levels, tables)?);
+        // Before anybody asks: no queue begins where it did not begin before.
+        driver::retention::reserve(&core).await;
+        driver::retention::say_too_long(&core);
         let history = replay::history(&core).await?;
         *core.transactions.lock() =
             Transactions::replay(transaction_limits(&core), env.now(), env.wall(), history);
@@ -251,6 +254,7 @@ fn core(
         started: (env.now(), now),
         host,
         topics: Mutex::new(topics),
+        reserved: Mutex::default(),
         groups: Mutex::new(groups),
         offsets: Mutex::new(offsets),
         members: Mutex::new(Membership::new(members)),

@@ -22,6 +22,7 @@ pub mod offset;
 pub mod order;
 pub mod produce;
 pub mod rebalance;
+pub mod reserve;
 pub mod retry;
 pub mod route;
 pub mod subscription;

@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::base::QueueId;
 use crate::base::Timestamp;
 use crate::machine::delay;
+use crate::machine::reserve;
 use crate::machine::transaction;
 use crate::protocol::names;
 
@@ -105,6 +106,8 @@ impl Default for TopicLimits {
 pub struct Topics {
     limits: TopicLimits,
     topics: BTreeMap<String, TopicConfig>,
+    /// Hours of the topics that have a reserve time of their own.
+    reserved: BTreeMap<String, i64>,
     version: DataVersion,
 }
 
@@ -137,7 +140,7 @@ impl Topics {
             limits.default_queues > 0 && limits.default_queues <= limits.queues_max,
             "a topic has queues"
         );
-        Topics { limits, topics: BTreeMap::new(), version: DataVersion::default() }
+        Topics { limits, topics: BTreeMap::new(), reserved: BTreeMap::new(), version: DataVersion::default() }
     }
 
     /// The table after a restart. Configurations the limits forbid are dropped: the file may be a stranger's.
@@ -149,7 +152,7 @@ impl Topics {
         let mut topics = Topics::new(limits);
         for config in configs {
             if topics.check(&config).is_ok() {
-                topics.topics.insert(config.name.clone(), config);
+                topics.insert(config);
             }
         }
         topics.version = version;
@@ -166,7 +169,7 @@ impl Topics {
         if self.topics.get(&config.name) == Some(&config) {
             return Ok(false);
         }
-        self.topics.insert(config.name.clone(), config);
+        self.insert(config);
         self.version.advance(now);
         Ok(true)
     }
@@ -211,6 +214,7 @@ impl Topics {
     /// Forgets a topic. False if there was none.
     pub fn delete(&mut self, now: Timestamp, name: &str) -> bool {
         let deleted = self.topics.remove(name).is_some();
+        self.reserved.remove(name);
         if deleted {
             self.version.advance(now);
         }
@@ -253,16 +257,35 @@ impl Topics {
         self.topics.values()
     }
 
+    /// The topics with a reserve time of their own, in hours. One that does not parse, from a stranger's file, is none.
+    pub fn reserved(&self) -> &BTreeMap<String, i64> {
+        &self.reserved
+    }
+
     pub fn version(&self) -> DataVersion {
         self.version
     }
 
     pub fn check_invariants(&self) {
         assert!(self.topics.len() <= self.limits.topics_max, "topics are bounded");
+        assert!(
+            self.reserved.keys().all(|name| self.topics.contains_key(name)),
+            "a reserve time has a topic"
+        );
         for (name, config) in &self.topics {
             assert_eq!(*name, config.name, "a topic is found by its name");
             assert!(config.queues() > 0 && config.queues() <= self.limits.queues_max, "queues are bounded");
+            let hours = reserve::hours(&config.attributes).ok().flatten();
+            assert_eq!(self.reserved.get(name).copied(), hours, "reserve times are those of the attributes");
         }
+    }
+
+    fn insert(&mut self, config: TopicConfig) {
+        match reserve::hours(&config.attributes) {
+            Ok(Some(hours)) => _ = self.reserved.insert(config.name.clone(), hours),
+            Ok(None) | Err(_) => _ = self.reserved.remove(&config.name),
+        }
+        self.topics.insert(config.name.clone(), config);
     }
 
     fn inherit(&self, unknown: &Unknown<'_>) -> Result<TopicConfig, TopicError> {

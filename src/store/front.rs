@@ -254,6 +254,12 @@ impl Store {
         self.core.run_retention(None).await
     }
 
+    /// Hides from readers what was stored of `topic` before `since`, or shows all of it again; the log keeps it either way.
+    /// Says how many queues begin elsewhere than before. Not written down: to be said again after a start.
+    pub async fn reserve(&self, topic: &str, since: Option<Timestamp>) -> Result<u64, ReadError> {
+        self.core.reserve(topic, since).await
+    }
+
     /// Removes the oldest segment though retention would keep it; nothing when it is the active one, or behind the
     /// checkpoint.
     pub async fn remove_oldest(&self) -> Result<Removed, UpkeepError> {

@@ -40,6 +40,7 @@ mod queue_table;
 mod queues;
 mod read;
 mod recover;
+mod reserve;
 mod scan;
 mod settle;
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(super) struct Queue {
     pub(super) id: u32,
     /// The first offset whose record is still in the log.
     pub(super) min: u64,
+    /// Readers see nothing below, though the log may have it: the topic's own reserve time. Never above `visible`.
+    pub(super) floor: u64,
     /// Readers see what is below.
     pub(super) visible: u64,
     pub(super) next: u64,
@@ -226,6 +228,7 @@ impl Queue {
             topic,
             id,
             min: 0,
+            floor: 0,
             visible: 0,
             next: 0,
             written: 0,
@@ -241,6 +244,7 @@ impl Queue {
     pub(super) fn reset(&mut self, min: u64, next: u64, first_file: Option<u64>) {
         assert!(min <= next, "a queue's minimum is not above its maximum");
         self.min = min;
+        self.floor = 0;
         self.visible = next;
         self.next = next;
         self.written = next;
@@ -259,6 +263,11 @@ impl Queue {
     /// Units carry a delivery time.
     pub(super) fn is_schedule(&self) -> bool {
         self.schedule
+    }
+
+    /// Where readers begin.
+    pub(super) fn first(&self) -> u64 {
+        self.min.max(self.floor)
     }
 
     pub(super) fn tail_start(&self) -> u64 {

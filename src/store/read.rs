@@ -52,7 +52,7 @@ impl Core {
     pub(super) fn bounds(&self, topic: &str, queue: QueueId) -> Option<Bounds> {
         let state = self.state.lock();
         let queue = state.queues.find(topic, queue.0)?;
-        Some(Bounds { min: QueueOffset(queue.min), max: QueueOffset(queue.visible) })
+        Some(Bounds { min: QueueOffset(queue.first()), max: QueueOffset(queue.visible) })
     }
 
     /// Answers from memory; `None` when units or records are not there.
@@ -319,7 +319,7 @@ impl Core {
     }
 
     /// A gap or a damaged record counts as stored at the beginning of time: a search goes on behind it.
-    async fn stored_at(&self, name: &QueueName, offset: u64) -> Result<Timestamp, ReadError> {
+    pub(super) async fn stored_at(&self, name: &QueueName, offset: u64) -> Result<Timestamp, ReadError> {
         let unit = self.unit_at(name, offset).await?;
         if unit.is_gap() {
             return Ok(Timestamp(0));
@@ -343,7 +343,7 @@ impl Core {
         let state = self.state.lock();
         let slot = state.queues.find_slot(topic, queue.0)?;
         let queue = state.queues.get(slot);
-        let bounds = Bounds { min: QueueOffset(queue.min), max: QueueOffset(queue.visible) };
+        let bounds = Bounds { min: QueueOffset(queue.first()), max: QueueOffset(queue.visible) };
         Some((queue.name(slot), bounds))
     }
 
@@ -369,7 +369,7 @@ impl Core {
 impl Cursor {
     fn new(queue: &Queue, want: Want<'_>) -> Cursor {
         Cursor {
-            min: queue.min,
+            min: queue.first(),
             max: queue.visible,
             next: want.from.0,
             bytes: 0,
@@ -415,7 +415,7 @@ fn locate<'a>(state: &'a State, want: Want<'_>) -> Result<&'a Queue, Read> {
     let Some(queue) = state.queues.find(want.topic, want.queue.0) else {
         return refuse(ReadStatus::NoMessageInQueue, 0, 0, 0);
     };
-    let (min, max, from) = (queue.min, queue.visible, want.from.0);
+    let (min, max, from) = (queue.first(), queue.visible, want.from.0);
     if max == 0 {
         refuse(ReadStatus::NoMessageInQueue, 0, min, max)
     } else if from < min {

@@ -1,14 +1,17 @@
 //! Lets the store remove what its policy no longer keeps: at the hours of `deleteWhen`, whenever the disk is fuller than
 //! `diskMaxUsedSpaceRatio` or the log larger than `fileReservedBytes`, and by force above `diskSpaceCleanForciblyRatio`;
 //! above `diskSpaceWarningLevelRatio` the store refuses messages. Hours are local ones. Whose unread messages went is told.
+//! A topic with a reserve time of its own ends earlier for its readers, and stays in the log.
 
 use std::sync::Arc;
 
+use crate::base::Timestamp;
 use crate::broker::core::Core;
 use crate::broker::disk_marks;
 use crate::broker::disk_marks::Wanted;
 use crate::broker::unread::Standing;
 use crate::broker::unread::Unread;
+use crate::protocol::names;
 use crate::store::Removed;
 use crate::store::UpkeepError;
 
@@ -16,6 +19,7 @@ use crate::store::UpkeepError;
 const LOOK_MS: u64 = 10_000;
 /// The same while the disk is nearly full: it fills faster than that.
 const LOOK_AGAIN_MS: u64 = 1_000;
+const HOUR_MS: i64 = 3_600_000;
 /// Segments removed by force at one look; what they free shows at the next.
 const BY_FORCE_MAX: usize = 10;
 
@@ -27,7 +31,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut kept_though_full = false;
     loop {
         let (wanted, removed) = look(&core).await;
-        if removed > 0 {
+        if reserve(&core).await + removed > 0 {
             for gap in unread.on_removed(standings(&core)) {
                 tracing::warn!("retention: {gap}");
             }
@@ -81,9 +85,57 @@ async fn look(core: &Core) -> (Option<Wanted>, u64) {
     (wanted, removed)
 }
 
+/// Lets queues begin where the reserve times of their topics say (`reserve.time`). Says how many begin elsewhere now.
+pub(crate) async fn reserve(core: &Core) -> u64 {
+    let hours = core.topics.lock().reserved().clone();
+    let known = core.reserved.lock().clone();
+    let wall = core.env.wall();
+    let since = |hours: i64| Timestamp(wall.0.saturating_sub(hours.saturating_mul(HOUR_MS)));
+    let given_up = known.into_iter().filter(|topic| !hours.contains_key(topic)).map(|topic| (topic, None));
+    let kept = hours.iter().map(|(topic, hours)| (topic.clone(), Some(since(*hours))));
+    let mut moved = 0;
+    for (topic, since) in given_up.chain(kept) {
+        // The broker's own topics end with what they are for.
+        if names::is_system_topic(&topic) {
+            continue;
+        }
+        match core.store.reserve(&topic, since).await {
+            Ok(queues) => {
+                moved += queues;
+                let mut known = core.reserved.lock();
+                if since.is_some() {
+                    known.insert(topic)
+                } else {
+                    known.remove(&topic)
+                };
+            }
+            Err(error) => tracing::warn!(%error, topic, "cannot keep a topic's reserve time"),
+        }
+    }
+    moved
+}
+
+/// Names the topics that are to be kept for longer than the log.
+pub(crate) fn say_too_long(core: &Core) {
+    for (topic, hours) in core.topics.lock().reserved() {
+        if let Some(said) = too_long(topic, *hours, core.config.file_reserved_hours) {
+            tracing::warn!("{said}");
+        }
+    }
+}
+
+pub(crate) fn too_long(topic: &str, hours: i64, log_hours: u64) -> Option<String> {
+    hours.cast_unsigned().gt(&log_hours).then(|| {
+        format!(
+            "topic {topic} is to be kept for {hours} hours (reserve.time), and the log keeps {log_hours} \
+             (fileReservedTime): its messages go with the log's; raise fileReservedTime to keep them"
+        )
+    })
+}
+
 /// Whether a clock that shows `local_ms`, as milliseconds since 1970 there, shows one of the hours.
 fn is_hour(hours: &[u8], local_ms: i64) -> bool {
-    let hour = local_ms.div_euclid(3_600_000).rem_euclid(24);
+    let hour = local_ms.div_euclid(HOUR_MS).rem_euclid(24);
     hours.iter().any(|at| i64::from(*at) == hour)
 }
 
@@ -140,9 +192,7 @@ async fn measure(core: &Core) -> Option<Wanted> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_hour;
-
-    const HOUR_MS: i64 = 3_600_000;
+    use super::*;
 
     #[test]
     fn an_hour_is_all_of_it_and_no_more() {
@@ -159,5 +209,15 @@ mod tests {
             assert_eq!(is_hour(&[4, 16], local_ms), holds, "{local_ms}");
         }
         assert!(is_hour(&[4, 16], 16 * HOUR_MS) && !is_hour(&[], 4 * HOUR_MS));
+    }
+
+    #[test]
+    fn a_topic_that_is_to_outlive_the_log_is_named() {
+        assert_eq!(too_long("orders", 72, 72), None);
+        let said = too_long("orders", 100, 72).unwrap();
+        for part in ["orders", "100 hours (reserve.time)", "72 (fileReservedTime)", "raise fileReservedTime"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
     }
 }

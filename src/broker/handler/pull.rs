@@ -237,10 +237,10 @@ fn say_moved(wanted: &Wanted, read: &Read) -> String {
                 from = from.0,
                 gone,
                 next = next.0,
-                "a consumer was overtaken by retention: what it asked for is removed, it goes on at the oldest message"
+                "a consumer was overtaken by retention: what it asked for is no longer kept, it goes on at the oldest message"
             );
             format!(
-                "OFFSET_TOO_SMALL: {gone} messages from offset {from} on are removed, the oldest is at {min}"
+                "OFFSET_TOO_SMALL: {gone} messages from offset {from} on are no longer kept, the oldest is at {min}"
             )
         }
         ReadStatus::OffsetOverflowBadly => {

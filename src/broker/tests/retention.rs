@@ -1,8 +1,16 @@
 //! What a consumer is told of messages that are not, or no longer, there; and who removes them.
 
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+
 use super::*;
+use crate::base::Mono;
 use crate::broker::StartError;
+use crate::broker::driver::retention::reserve;
+use crate::env::BoxFuture;
+use crate::env::Clock;
 use crate::protocol::command::offset::OfQueue;
+use crate::protocol::command::topic::CreateTopic;
 
 /// The smallest that `mappedFileSizeCommitLog` takes.
 const SEGMENT_BYTES: u64 = 65_536;
@@ -17,6 +25,21 @@ impl Fixture {
         let field = |name| answer.header.ext.field(name).and_then(|text| text.parse().ok()).expect(name);
         let code = answer.header.response_code().expect("a code");
         (code, field("nextBeginOffset"), field("minOffset"), field("maxOffset"))
+    }
+
+    /// Updates a topic of eight queues.
+    async fn attributes(&self, topic: &str, attributes: &str) -> Frame {
+        let mut header = Header::request(RequestCode::UpdateAndCreateTopic);
+        let update = CreateTopic {
+            topic: topic.to_owned(),
+            read_queue_nums: 8,
+            write_queue_nums: 8,
+            perm: 6,
+            attributes: Some(attributes.to_owned()),
+            ..CreateTopic::default()
+        };
+        update.encode(&mut header.ext);
+        self.call(header, b"").await
     }
 
     async fn remark(&self, topic: &str, from: i64) -> String {
@@ -85,8 +108,9 @@ fn where_a_pull_stands_decides_its_answer() {
         }
         let first = fixture.told("busy", min, "*").await;
         assert_eq!((first.0, first.1 > min), (Success, true));
-        let overtaken =
-            format!("OFFSET_TOO_SMALL: {min} messages from offset 0 on are removed, the oldest is at {min}");
+        let overtaken = format!(
+            "OFFSET_TOO_SMALL: {min} messages from offset 0 on are no longer kept, the oldest is at {min}"
+        );
         assert_eq!(fixture.remark("busy", 0).await, overtaken);
         assert!(fixture.remark("busy", 101).await.starts_with("OFFSET_OVERFLOW_BADLY: offset 101"));
         assert!(fixture.remark("TBW102", 7).await.starts_with("NO_MESSAGE_IN_QUEUE: offset 7"));
@@ -136,5 +160,73 @@ fn a_limit_that_cannot_be_kept_is_refused_by_name() {
         {
             assert!(refused.to_string().contains(part), "{refused}");
         }
+    });
+}
+
+/// The real clock, whose wall shows a later time.
+struct Ahead {
+    clock: Arc<dyn Clock>,
+    by_ms: Arc<AtomicI64>,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Mono {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(self.clock.wall().0 + self.by_ms.load(Ordering::Relaxed))
+    }
+
+    fn zone_ms(&self, at: Timestamp) -> i64 {
+        self.clock.zone_ms(at)
+    }
+
+    fn sleep_until(&self, deadline: Mono) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn a_topic_with_its_own_reserve_time_ends_earlier_and_the_log_keeps_it() {
+    use ResponseCode::{PullNotFound, PullOffsetMoved, Success};
+    run("reserve", FlushDiskType::Async, |mut fixture| async move {
+        let by_ms = Arc::new(AtomicI64::new(0));
+        fixture.env.clock =
+            Arc::new(Ahead { clock: Arc::clone(&fixture.env.clock), by_ms: Arc::clone(&by_ms) });
+        let broker = Broker::start(&fixture.env, fixture.config.clone()).await.expect("a broker");
+        let an_hour = || by_ms.fetch_add(3_600_000, Ordering::Relaxed);
+        for topic in ["short", "long"] {
+            fixture.send(topic, "KEYS\u{1}k\u{2}", b"old").await;
+        }
+        an_hour();
+        an_hour();
+        fixture.send("short", "", b"new").await;
+
+        let refused = fixture.attributes("short", "+reserve.time=1d").await;
+        assert_eq!(refused.header.response_code(), Some(ResponseCode::InvalidParameter));
+        assert!(refused.header.remark_text().contains("`1d`"), "{}", refused.header.remark_text());
+        fixture.attributes("short", "+reserve.time=1").await;
+        assert_eq!(reserve(broker.core()).await, 1);
+        assert_eq!(fixture.told("short", 0, "*").await, (PullOffsetMoved, 1, 1, 2));
+        assert_eq!(fixture.told("short", 1, "*").await, (Success, 2, 1, 2));
+        assert_eq!(fixture.told("long", 0, "*").await, (Success, 1, 0, 1));
+        assert_eq!(broker.core().store.stats().min.0, 0, "the log keeps it");
+        assert_eq!(reserve(broker.core()).await, 0, "nothing has changed");
+        broker.stop().await.expect("a clean stop");
+
+        // It holds again before the first request is served, and a longer one shows more.
+        let broker = Broker::start(&fixture.env, fixture.config.clone()).await.expect("a broker");
+        assert_eq!(fixture.min("short").await, 1);
+        an_hour();
+        an_hour();
+        assert_eq!(reserve(broker.core()).await, 1);
+        assert_eq!(fixture.told("short", 2, "*").await, (PullNotFound, 2, 2, 2));
+        fixture.attributes("short", "+reserve.time=3").await;
+        assert_eq!(reserve(broker.core()).await, 1);
+        assert_eq!(fixture.min("short").await, 1);
+        fixture.attributes("short", "-reserve.time").await;
+        assert_eq!(reserve(broker.core()).await, 1);
+        assert_eq!(fixture.told("short", 0, "*").await, (Success, 2, 0, 2));
     });
 }

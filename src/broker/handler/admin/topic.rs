@@ -10,9 +10,11 @@ use crate::base::Timestamp;
 use crate::broker::answer::Answer;
 use crate::broker::answer::Response;
 use crate::broker::core::Core;
+use crate::broker::driver::retention;
 use crate::broker::refusal::Refusal;
 use crate::broker::session::Request;
 use crate::broker::tables;
+use crate::machine::reserve;
 use crate::machine::topic::Permission;
 use crate::machine::topic::TopicConfig;
 use crate::protocol::body::Body;
@@ -168,12 +170,24 @@ fn put(core: &Core, config: TopicConfig) -> Result<(), Refusal> {
     if names::is_send_forbidden(&config.name) {
         return Err(Refusal::SystemTopic { topic: config.name });
     }
+    check_reserve(core, &config)?;
     let topic = config.name.clone();
     core.topics
         .lock()
         .update(core.env.wall(), config)
         .map(|_| ())
         .map_err(|error| Refusal::Topic { topic, error })
+}
+
+/// More hours than the log keeps are taken, and said: they hold once the log keeps more.
+fn check_reserve(core: &Core, config: &TopicConfig) -> Result<(), Refusal> {
+    let hours = reserve::hours(&config.attributes).map_err(|error| Refusal::Parameter(error.to_string()))?;
+    if let Some(hours) = hours
+        && let Some(said) = retention::too_long(&config.name, hours, core.config.file_reserved_hours)
+    {
+        tracing::warn!("{said}");
+    }
+    Ok(())
 }
 
 fn check_name(topic: &str) -> Result<(), Refusal> {

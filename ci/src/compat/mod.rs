@@ -40,7 +40,7 @@ use self::admin::Admin;
 use self::clock::Stopwatch;
 use self::install::{InstallError, Installed, install};
 use self::stage::{CheckError, Checked, Stage};
-use self::store::{Direction, Handover};
+use self::store::{Direction, Handover, Retired};
 use self::target::{Launch, Target, TargetError};
 
 pub(crate) use self::stage::Client;
@@ -173,6 +173,8 @@ fn hand_over(journal: &Journal<'_>, options: &Options, installed: &Installed, di
             let handover = Handover { direction, installed, binary: &options.binary, dir };
             scope.spawn(move || journal.run(options, "servers", check, || handover.run()));
         }
+        let retired = Retired { installed, binary: &options.binary, dir: dir.join("store-retired") };
+        scope.spawn(move || journal.run(options, "servers", "store retired", || retired.run()));
     });
 }
 

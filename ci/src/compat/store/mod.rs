@@ -8,8 +8,10 @@
 //!   seed      the delayed come, the undecided are checked, the group goes on
 //! ```
 //!
-//! Both directions. Not here: what the client writes (`seed`), how records are compared (`served`).
+//! Both directions. Not here: what the client writes (`seed`), how records are compared (`served`), a store that lost its
+//! oldest segments (`retired`).
 
+mod retired;
 mod seed;
 mod served;
 mod torn;
@@ -17,6 +19,8 @@ mod torn;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub(super) use self::retired::Retired;
 
 use self::seed::Names;
 use self::served::Served;

@@ -31,6 +31,7 @@ use crate::env::Access;
 use crate::env::Env;
 
 const FILE_BYTES: usize = 4096;
+const INDEXED_AT: usize = 16;
 const CONFIRMED_AT: usize = 32;
 const DISPATCHED_AT: usize = 40;
 const OURS_AT: usize = 64;
@@ -68,6 +69,8 @@ impl Checkpoint {
         let store_at = self.store_at as u64;
         put(0, store_at);
         put(8, store_at);
+        // After a kill Apache removes the index files that hold younger messages, and builds none of them again.
+        put(INDEXED_AT, self.index.store_at as u64);
         // Apache 5.5 begins its recovery in the segment of this position; by the times alone it may begin one too late.
         put(CONFIRMED_AT, self.position);
         put(DISPATCHED_AT, self.position);
@@ -98,7 +101,8 @@ impl Checkpoint {
                 position: word(OURS_AT + 8),
                 limit: word(OURS_AT + 16),
                 queues: word(OURS_AT + 24),
-                index: Mark::decode(bytes.get(MARK_AT..MARK_AT + MARK_BYTES).unwrap_or_default()),
+                index: Mark::decode(bytes.get(MARK_AT..MARK_AT + MARK_BYTES).unwrap_or_default())
+                    .stored_at(word(INDEXED_AT) as i64),
             });
         }
         let position = (word(OURS_AT) == MAGIC).then(|| word(OURS_AT + 8));
@@ -137,10 +141,11 @@ mod tests {
 
     #[test]
     fn a_checkpoint_touched_by_another_hand_is_believed_by_its_times_only() {
-        let checkpoint =
-            Checkpoint { store_at: 77, position: 5, limit: 9, queues: 2, index: Mark::default() };
+        let index = Mark::default().stored_at(66);
+        let checkpoint = Checkpoint { store_at: 77, position: 5, limit: 9, queues: 2, index };
         let mut bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), Found::Ours(checkpoint));
+        assert_eq!(bytes[16..24], 66u64.to_be_bytes());
         assert_eq!((&bytes[32..40], &bytes[40..48]), (&5u64.to_be_bytes()[..], &5u64.to_be_bytes()[..]));
         bytes[7] = 78;
         assert_eq!(Checkpoint::decode(&bytes), Found::Times(77, Some(5)));

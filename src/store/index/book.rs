@@ -204,8 +204,9 @@ impl Book {
         let unwritten = self.files.iter().find_map(|file| file.tail.front());
         let position = self.position.min(durable);
         let position = unwritten.map_or(position, |tail| position.min(tail.entry.physical));
-        let (name, count) = self.last_on_disk().map_or((0, 0), |(name, header)| (name, header.count));
-        Mark { position, name, count }
+        let (name, last) = self.last_on_disk().unzip();
+        let (count, store_at) = last.map_or((0, 0), |header| (header.count, header.end_at));
+        Mark { position, name: name.unwrap_or(0), count, store_at }
     }
 
     /// Forgets the oldest file if the log no longer has what it names. The last file stays.

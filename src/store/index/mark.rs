@@ -21,6 +21,8 @@ pub(in crate::store) struct Mark {
     pub(super) position: u64,
     pub(super) name: u64,
     pub(super) count: u32,
+    /// Store time of the last message in the files, in ms: Apache's part of the checkpoint keeps it.
+    pub(in crate::store) store_at: i64,
 }
 
 impl Mark {
@@ -38,7 +40,11 @@ impl Mark {
         out
     }
 
-    /// The beginning of the log, where `bytes` are no mark.
+    pub(in crate::store) fn stored_at(self, store_at: i64) -> Mark {
+        Mark { store_at, ..self }
+    }
+
+    /// The beginning of the log, where `bytes` are no mark. The time is not among them.
     pub(in crate::store) fn decode(bytes: &[u8]) -> Mark {
         Mark::read(bytes).unwrap_or_default()
     }
@@ -47,7 +53,7 @@ impl Mark {
         let word = |at: usize| Some(u64::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
         let half = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
         let whole = word(0)? == MAGIC && half(CRC_AT)? == crc32fast::hash(bytes.get(..CRC_AT)?);
-        Some(Mark { position: word(8)?, name: word(16)?, count: half(24)? }).filter(|_| whole)
+        Some(Mark { position: word(8)?, name: word(16)?, count: half(24)?, store_at: 0 }).filter(|_| whole)
     }
 }
 
@@ -57,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_damaged_mark_is_the_beginning() {
-        let mark = Mark { position: 1 << 40, name: 20_261_121_131_050_188, count: 7 };
+        let mark = Mark { position: 1 << 40, name: 20_261_121_131_050_188, count: 7, store_at: 0 };
         let mut bytes = mark.encode();
         assert_eq!(Mark::decode(&bytes), mark);
         bytes[15] ^= 1;

@@ -5,7 +5,8 @@
 //! everybody who asks, so one decision is the decision. Unknown: halves whose sender got no answer; they are judged only
 //! for what becomes visible.
 //!
-//! Excuse, for a promise of memory alone: the broker lost power after the half was stored.
+//! Excuse, for a promise of memory alone: the broker lost power after the half was stored. Its answer takes a while to
+//! reach the sender, so it may have been stored at any time since it was sent.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -68,7 +69,7 @@ fn seen(
 }
 
 fn unseen(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent) {
-    let (Some((stored, queue)), Some(_), None) = (sent.half, sent.commit, sent.rollback) else { return };
+    let (Some((answered, queue)), Some(_), None) = (sent.half, sent.commit, sent.rollback) else { return };
     let put_aside = case
         .first_look
         .iter()
@@ -78,11 +79,11 @@ fn unseen(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent) {
         return;
     }
     let what = format!("{key} was committed, and nobody ever saw it");
-    let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], stored, u64::MAX);
+    let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], sent.at, u64::MAX);
     if case.contract.promise == Promise::Memory && !entries.is_empty() {
         return verdict.excuse(what, entries);
     }
-    verdict.broken(stored, what).about(key);
+    verdict.broken(answered, what).about(key);
 }
 
 #[cfg(test)]
@@ -159,6 +160,20 @@ mod tests {
         let mut tale = half(Promise::Disk, Some(Decided::Commit));
         tale.there(DISCARD, 1, 0);
         tale.accepted(judge);
+    }
+
+    #[test]
+    fn power_that_was_lost_before_the_half_was_sent_took_nothing_of_it() {
+        let mut tale = half(Promise::Memory, Some(Decided::Commit));
+        tale.fault(999, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn memory_may_lose_the_half_while_its_answer_is_on_the_way() {
+        let mut tale = half(Promise::Memory, Some(Decided::Commit));
+        tale.fault(1_004, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.excused(judge);
     }
 
     #[test]

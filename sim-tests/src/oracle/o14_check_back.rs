@@ -7,7 +7,7 @@
 //! Excuse: a check counts as delivered when it left the broker. So a half may be put aside with fewer checks than
 //! configured, or though its group knew the answer, if a member or the broker was cut off, paused or crashed meanwhile, or
 //! so shortly before that the broker still took a dead connection for alive; the entries are named. And for a promise of
-//! memory alone, the broker lost power after the half was stored.
+//! memory alone, the broker lost power after the half was stored, which it may have been at any time since it was sent.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub(crate) fn judge(case: &Case) -> Verdict {
         asked_in_vain(case, &mut verdict, *key, sent, visible.get(key).copied());
         match (aside.get(key), sent.half) {
             (Some(at), _) => put_aside(case, &mut verdict, *key, sent, *at),
-            (None, Some((stored, queue))) => forgotten(case, &mut verdict, *key, sent, stored, queue),
+            (None, Some((_, queue))) => forgotten(case, &mut verdict, *key, sent, queue),
             (None, None) => {}
         }
     }
@@ -116,17 +116,17 @@ fn is_enough(case: &Case, entries: &[u32], missing: usize, broker: Option<Name>)
 }
 
 /// Stored, never decided, and not put aside either.
-fn forgotten(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, stored: u64, queue: Queue) {
+fn forgotten(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, queue: Queue) {
     if sent.commit.is_some() || sent.rollback.is_some() || case.contract.not_live.is_some() {
         return;
     }
     verdict.held();
     let what = format!("{key} was never decided, and is not in the discard topic");
-    let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], stored, u64::MAX);
+    let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], sent.at, u64::MAX);
     if case.contract.promise == Promise::Memory && !entries.is_empty() {
         return verdict.excuse(what, entries);
     }
-    verdict.broken(stored, what).about(key);
+    verdict.broken(sent.at, what).about(key);
 }
 
 #[cfg(test)]
@@ -145,7 +145,11 @@ mod tests {
     use crate::oracle::tale::queue_of;
 
     fn half(checks: u64) -> Tale {
-        let mut tale = Tale::new(Promise::Disk);
+        half_of(Promise::Disk, checks)
+    }
+
+    fn half_of(promise: Promise, checks: u64) -> Tale {
+        let mut tale = Tale::new(promise);
         tale.invoked(1_000, 1, Intent::Half);
         let (queue, half_offset) = (queue_of(TOPIC), QueueOffset(0));
         tale.at(1_010, PRODUCER, What::HalfSent { key: key(1), queue, half_offset });
@@ -193,6 +197,20 @@ mod tests {
         tale.fault(6_000, crate::oracle::tale::BROKER, "OsCrash { pages_lost: 1 }");
         tale.at(7_000, PRODUCER, What::CheckAsked { key: key(1), group: GROUP });
         tale.rejected(judge);
+    }
+
+    #[test]
+    fn forgotten_though_power_was_lost_only_before_it_was_sent() {
+        let mut tale = half_of(Promise::Memory, 0);
+        tale.fault(999, crate::oracle::tale::BROKER, "OsCrash { pages_lost: 1 }");
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn lost_with_the_power_while_its_answer_was_on_the_way() {
+        let mut tale = half_of(Promise::Memory, 0);
+        tale.fault(1_005, crate::oracle::tale::BROKER, "OsCrash { pages_lost: 1 }");
+        tale.excused(judge);
     }
 
     #[test]

@@ -21,6 +21,6 @@ pub use crate::scenario::Told;
 pub use crate::scenario::scenario;
 
 /// So many seconds.
-pub fn secs(seconds: u64) -> Duration {
+pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

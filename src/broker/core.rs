@@ -22,7 +22,7 @@ use crate::broker::config::Config;
 use crate::broker::config::FlushDiskType;
 use crate::broker::counters::Counters;
 use crate::broker::driver;
-use crate::broker::driver::registration::Announcements;
+use crate::broker::driver::registration::Reasons;
 use crate::broker::driver::transaction::Effects;
 use crate::broker::driver::transaction::Waiter;
 use crate::broker::handler::pull::Parked;
@@ -98,8 +98,8 @@ pub(crate) struct Wake {
     pub(crate) membership: Notify,
     /// Topics or groups changed: write them down.
     pub(crate) persist: Notify,
-    /// Topics changed: tell the name servers.
-    pub(crate) registration: Announcements,
+    /// Tell the name servers.
+    pub(crate) registration: Reasons,
 }
 
 impl Core {
@@ -269,7 +269,7 @@ impl Core {
     /// Topics changed: write them down, and tell the name servers at once.
     pub(crate) fn on_topics_changed(&self) {
         self.wake.persist.notify_one();
-        self.wake.registration.announce();
+        self.wake.registration.topics.announce();
     }
 
     pub(crate) fn unique_id(&self) -> String {

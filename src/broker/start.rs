@@ -19,7 +19,6 @@ use crate::broker::driver;
 use crate::broker::planted;
 use crate::broker::replay;
 use crate::broker::session::Door;
-use crate::broker::session::Unasked;
 use crate::broker::tables::Files;
 use crate::broker::tables::Tables;
 use crate::broker::waiting::Waiting;
@@ -244,6 +243,7 @@ fn core(
         GroupLimits { auto_create: config.auto_create_subscription_group, ..GroupLimits::default() };
     let (version, groups) = tables.groups;
     let groups = SubscriptionGroups::replay(group_limits, version, groups);
+    let wake = Wake::default();
     let offsets = cut_back(&store, Offsets::replay(&tables.offsets));
     let members = MembershipLimits {
         expiry: Duration::from_millis(config.channel_expired_ms),
@@ -267,12 +267,12 @@ fn core(
         connections: Mutex::default(),
         counters: Counters::default(),
         lease_file: tokio::sync::Mutex::default(),
-        wake: Wake::default(),
+        client: remoting::Client::new(env, remoting::Limits::default(), Arc::new(wake.registration.clone())),
+        wake,
         names: Mutex::new(FastSet::default()),
         unique_ids: Mutex::new(UniqueIds::new(config.broker_ip1, 0, salt)),
         rng: Mutex::new(rng),
         published: Mutex::default(),
-        client: remoting::Client::new(env, remoting::Limits::default(), Arc::new(Unasked)),
         config,
         store,
         levels,

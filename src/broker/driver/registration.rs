@@ -1,14 +1,19 @@
-//! Tells every name server, each by itself, which topics this broker holds: at start, when topics change, and every
-//! `registerNameServerPeriod`.
+//! Tells every name server, each by itself, which topics this broker holds: at start, when topics change, when a connection
+//! to a name server is lost, and every `registerNameServerPeriod`.
+//!
+//! A name server forgets a broker with its connection. RocketMQ's broker tells it again at the next period, up to a minute
+//! later; until then its clients have no route.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::broker::core::Core;
+use crate::broker::session::Unasked;
 use crate::broker::tables;
 use crate::env::Task;
 use crate::protocol::body::Body;
@@ -19,10 +24,20 @@ use crate::protocol::code::RequestCode;
 use crate::protocol::code::ResponseCode;
 use crate::protocol::command::registration::OfBroker;
 use crate::protocol::command::registration::RegisterBroker;
+use crate::protocol::frame::Frame;
 use crate::protocol::header::Header;
+use crate::remoting::Connection;
+use crate::remoting::Replies;
+use crate::remoting::Serve;
+use crate::remoting::Session;
 
-/// Longest a name server may take to answer, in milliseconds (`registerBrokerTimeoutMills`).
+/// Longest a name server may take to answer, in milliseconds (`registerBrokerTimeoutMills`) …
 const TIMEOUT_MS: u64 = 24_000;
+/// … to many topics. To few it is taken for dead sooner: over a connection that only this side believes in, no answer ever
+/// comes, and no client has a route meanwhile.
+const TIMEOUT_LEAST_MS: u64 = 3_000;
+/// The slowest link that a registration is given time for: 256 KiB a second.
+const BYTES_PER_MS: usize = 256;
 /// Longest the goodbye may take: nobody should wait for a dead name server to stop a broker.
 const GOODBYE_MS: u64 = 1_000;
 /// Wait before a failed registration is tried again, in milliseconds. RocketMQ waits for the next period.
@@ -57,6 +72,37 @@ impl Announcements {
     }
 }
 
+/// Why name servers are to be told again before the period is over.
+#[derive(Clone, Default)]
+pub(crate) struct Reasons {
+    /// Topics changed.
+    pub(crate) topics: Arc<Announcements>,
+    /// A connection to a name server ended.
+    losses: Arc<Announcements>,
+}
+
+/// What this broker is to its name servers: nobody to ask anything of.
+impl Serve for Reasons {
+    fn open(&self, _: &Arc<Connection>) -> Box<dyn Session> {
+        Box::new(ToNameServer { losses: Arc::clone(&self.losses) })
+    }
+}
+
+/// A connection to a name server.
+struct ToNameServer {
+    losses: Arc<Announcements>,
+}
+
+impl Session for ToNameServer {
+    fn on_frame(&mut self, frame: Frame, replies: &mut Replies) {
+        Unasked.on_frame(frame, replies);
+    }
+
+    fn on_closed(&mut self) {
+        self.losses.announce();
+    }
+}
+
 /// Runs until the broker stops.
 pub(crate) async fn run(core: Arc<Core>) {
     let _tasks: Vec<Task> = core
@@ -70,28 +116,31 @@ pub(crate) async fn run(core: Arc<Core>) {
 
 /// Registers with one name server, again and again.
 async fn follow(core: Arc<Core>, address: String) {
-    let changes = &core.wake.registration;
+    let Reasons { topics, losses } = &core.wake.registration;
     let mut known = false;
     loop {
-        let seen = changes.count();
-        let pause_ms = match register(&core, &address).await {
-            Ok(()) => {
-                if !known {
-                    tracing::info!(address, "registered with the name server");
-                }
-                known = true;
-                core.config.register_name_server_ms
-            }
-            Err(cause) => {
-                tracing::warn!(address, cause, "cannot register with the name server; trying again");
-                known = false;
-                RETRY_MS
-            }
+        let (seen, lost) = (topics.count(), losses.count());
+        // A name server that closes every connection is told no more often than one that does not answer.
+        let again = core.env.now().plus(Duration::from_millis(RETRY_MS));
+        if let Err(cause) = register(&core, &address).await {
+            tracing::warn!(address, cause, "cannot register with the name server; trying again");
+            known = false;
+            core.env.sleep_ms(RETRY_MS).await;
+            continue;
+        }
+        if !known {
+            tracing::info!(address, "registered with the name server");
+        }
+        known = true;
+        let timer = core.env.sleep_ms(core.config.register_name_server_ms);
+        let loss = async {
+            losses.beyond(lost).await;
+            core.env.clock.sleep_until(again).await;
         };
-        let timer = core.env.sleep_ms(pause_ms);
         tokio::select! {
             biased;
-            () = changes.beyond(seen) => {}
+            () = topics.beyond(seen) => {}
+            () = loss => {}
             () = timer => {}
         }
     }
@@ -112,12 +161,25 @@ async fn register(core: &Core, address: &str) -> Result<(), String> {
     };
     let mut header = Header::request(RequestCode::RegisterBroker);
     fields.encode(&mut header.ext);
-    let answer =
-        core.client.call(address, header, body, TIMEOUT_MS).await.map_err(|error| error.to_string())?;
+    let timeout_ms = timeout_ms(body.len());
+    let answer = match core.client.call(address, header, body, timeout_ms).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // The next attempt is not to wait on a connection that may be dead.
+            core.client.disconnect(address).await;
+            return Err(error.to_string());
+        }
+    };
     match answer.header.response_code() {
         Some(ResponseCode::Success) => Ok(()),
         _ => Err(format!("it answered {}: {}", answer.header.code, answer.header.remark_text())),
     }
+}
+
+/// For a registration of so many bytes.
+fn timeout_ms(bytes: usize) -> u64 {
+    let on_the_way = u64::try_from(bytes / BYTES_PER_MS).unwrap_or(TIMEOUT_MS);
+    TIMEOUT_LEAST_MS.saturating_add(on_the_way).min(TIMEOUT_MS)
 }
 
 fn body(core: &Core) -> RegisterBrokerBody {
@@ -149,5 +211,17 @@ pub(crate) async fn unregister(core: &Core) {
         if let Err(error) = core.client.call(address, header, Bytes::new(), GOODBYE_MS).await {
             tracing::warn!(address, %error, "could not leave the name server; it will notice by itself");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_registration_is_given_time_and_a_short_one_is_not_waited_for() {
+        assert_eq!(timeout_ms(0), 3_000);
+        assert_eq!(timeout_ms(1024 * 1024), 3_000 + 4_096);
+        assert_eq!(timeout_ms(usize::MAX), 24_000);
     }
 }

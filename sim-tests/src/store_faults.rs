@@ -152,3 +152,34 @@ fn a_full_disk_refuses_by_name_and_goes_on_when_there_is_space() {
         outcome.expect_ok();
     }
 }
+
+#[test]
+fn what_was_taken_before_a_failed_write_is_on_the_disk_when_the_power_goes() {
+    for seed in 0..5 {
+        let outcome = simulate(seed, None, |world| async move {
+            let node = world.machine("broker");
+            node.disk().with_faults(|faults| faults.survival = Survival::Nothing);
+            let store = open(&node, Flush::ASYNC).await;
+            append(&store, &[new_record(0, 0, 700)]).await.expect("appends");
+            node.disk().with_faults(|faults| faults.read_only = true);
+            let refused = store.append(&[new_record(1, 0, 700)], &mut Vec::new());
+            assert!(matches!(refused, Err(AppendError::Latched(_))), "{refused:?}");
+            node.disk().heal();
+            let env = node.env();
+            let durable = env.timeout_ms(11_000, async {
+                while store.durable() < store.appended() {
+                    env.sleep_ms(100).await;
+                }
+            });
+            durable.await.expect("what was taken is synced as ever");
+            let refused = store.append(&[new_record(1, 0, 700)], &mut Vec::new());
+            assert!(matches!(refused, Err(AppendError::Latched(_))), "and nothing more is taken");
+            drop(store);
+            node.disk().with_faults(|faults| faults.survival = Survival::Nothing);
+            node.os_crash();
+            node.restart();
+            assert_eq!(max_after_recovery(&node).await, 1);
+        });
+        outcome.expect_ok();
+    }
+}

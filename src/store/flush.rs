@@ -4,6 +4,9 @@
 //! turn: that is the group commit. Under [`Flush::Async`] it waits for enough pages or enough time, unless asked.
 //! `durable` moves only after the sync of everything below it has returned without an error, and never after one has
 //! failed.
+//!
+//! A store that was latched by anything else, a failed write say, takes nothing more; what it took before lies in the page
+//! cache as it did, and is still made durable.
 
 use std::sync::Arc;
 
@@ -23,13 +26,13 @@ impl Core {
                     self.flush_lazily(interval_ms, least_pages, thorough_ms).await
                 }
             };
-            if outcome.is_err() {
+            if let Err(SyncFailed) = outcome {
                 return;
             }
         }
     }
 
-    async fn flush_all(&self) -> Result<(), Latched> {
+    async fn flush_all(&self) -> Result<(), SyncFailed> {
         while self.dirty_bytes().is_some() {
             self.flush_once().await?;
         }
@@ -41,7 +44,7 @@ impl Core {
         interval_ms: u64,
         least_pages: u64,
         thorough_ms: u64,
-    ) -> Result<(), Latched> {
+    ) -> Result<(), SyncFailed> {
         let mut since = self.env.now();
         while let Some(dirty) = self.dirty_bytes() {
             let asked = tokio::select! {
@@ -67,12 +70,9 @@ impl Core {
         (dirty > 0).then_some(dirty)
     }
 
-    async fn flush_once(&self) -> Result<(), Latched> {
+    async fn flush_once(&self) -> Result<(), SyncFailed> {
         let (to, store_at, pieces) = {
             let mut state = self.state.lock();
-            if state.latched.is_some() {
-                return Err(Latched);
-            }
             let (from, to) = (state.durable, state.log.end);
             if self.env.planted(planted::ACK_BEFORE_SYNC) {
                 self.advance_durable(&mut state, to);
@@ -95,7 +95,7 @@ impl Core {
                     continue;
                 }
                 self.latch("sync", &self.layout.segment(start), error);
-                return Err(Latched);
+                return Err(SyncFailed);
             }
         }
         self.env.probe("store.synced");
@@ -118,5 +118,5 @@ impl Core {
     }
 }
 
-/// The store was latched; nothing is flushed any more.
-pub(super) struct Latched;
+/// A sync of the log failed: what the page cache holds may be what never reaches the disk. Nothing is flushed any more.
+pub(super) struct SyncFailed;

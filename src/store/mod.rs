@@ -15,7 +15,8 @@
 //!   that bounds what recovery reads;
 //! * queue files are a function of the log: recovery replays what lies behind the checkpoint;
 //! * so are index files, which a task of their own builds behind everybody's back (`index`);
-//! * the first failed write or sync latches the store: it refuses from then on, by name, and is not retried.
+//! * the first failed write or sync latches the store: it refuses from then on, by name, and is not retried; what it took
+//!   before is still made durable, unless it was a sync of the log that failed.
 //!
 //! The layout is RocketMQ's. The store knows records, offsets and durability; it knows no topic's meaning (but that the
 //! schedule topic's units carry a delivery time), no group and no reader.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::broker::core::Core;
 use crate::broker::handler::admin::group;
@@ -24,13 +25,19 @@ struct Saved {
 /// Runs until the broker stops.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut saved = Saved::default();
+    let period = Duration::from_millis(core.config.flush_consumer_offset_ms);
+    // Its own clock: tables that change all the time must not put the progress off.
+    let mut due = core.env.now().plus(period);
     loop {
-        let timer = core.env.sleep_ms(core.config.flush_consumer_offset_ms);
+        let timer = core.env.clock.sleep_until(due);
         let changed = core.wake.persist.notified();
         tokio::select! {
             biased;
+            () = timer => {
+                save_progress(&core).await;
+                due = core.env.now().plus(period);
+            }
             () = changed => {}
-            () = timer => save_progress(&core).await,
         }
         save_tables(&core, &mut saved).await;
     }
@@ -76,7 +83,8 @@ pub(crate) async fn save_leases(core: &Core) -> Result<(), SaveError> {
     config_file::save(&core.env, &files.leases(), content.into()).await
 }
 
-async fn save_progress(core: &Core) {
+/// Offsets and cursors, if they have moved.
+pub(crate) async fn save_progress(core: &Core) {
     let files = Files::new(&core.config.store_path_root);
     let offsets = {
         let offsets = core.offsets.lock();

@@ -9,6 +9,7 @@ use rand_core::Rng;
 use thiserror::Error;
 
 use crate::base::FastSet;
+use crate::base::QueueId;
 use crate::base::QueueOffset;
 use crate::broker::config::Config;
 use crate::broker::config::FlushDiskType;
@@ -27,6 +28,7 @@ use crate::env::Task;
 use crate::machine::delay::Delay;
 use crate::machine::delay::DelayLimits;
 use crate::machine::delay::Levels;
+use crate::machine::delay::SCHEDULE_TOPIC;
 use crate::machine::hold::Hold;
 use crate::machine::hold::HoldLimits;
 use crate::machine::membership::Membership;
@@ -110,6 +112,9 @@ impl Broker {
         // Before anybody asks: no queue begins where it did not begin before.
         driver::retention::reserve(&core).await;
         driver::retention::say_too_long(&core);
+        // What was cut back is to be on the disk before a message takes a lost one's offset: a process that dies soon after
+        // would find the old table beside a longer queue, and its groups would skip what is new.
+        driver::persist::save_progress(&core).await;
         let history = replay::history(&core).await?;
         *core.transactions.lock() =
             Transactions::replay(transaction_limits(&core), env.now(), env.wall(), history);
@@ -245,6 +250,12 @@ fn core(
     let groups = SubscriptionGroups::replay(group_limits, version, groups);
     let wake = Wake::default();
     let offsets = cut_back(&store, Offsets::replay(&tables.offsets));
+    let mut delay = Delay::replay(levels.clone(), DelayLimits::default(), &tables.delays);
+    for level in 1..=levels.max() {
+        let end =
+            store.bounds(SCHEDULE_TOPIC, QueueId(level - 1)).map_or(QueueOffset(0), |bounds| bounds.max);
+        delay.cut(level, end);
+    }
     let members = MembershipLimits {
         expiry: Duration::from_millis(config.channel_expired_ms),
         ..MembershipLimits::default()
@@ -260,7 +271,7 @@ fn core(
         members: Mutex::new(Membership::new(members)),
         order: Mutex::new(Order::replay(OrderLimits::default(), env.now(), tables.leases)),
         holds: Mutex::new(Hold::new(HoldLimits::default())),
-        delay: Mutex::new(Delay::replay(levels.clone(), DelayLimits::default(), &tables.delays)),
+        delay: Mutex::new(delay),
         transactions: Mutex::new(Transactions::new(TransactionLimits::default())),
         transaction_effects: Mutex::default(),
         waiting: Waiting::default(),

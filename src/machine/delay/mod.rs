@@ -139,7 +139,7 @@ impl Delay {
     }
 
     /// After a restart: cursors as written down. Levels no longer configured and negative offsets are dropped. Follow
-    /// with [`Delay::on_extended`] for each level's queue; a cursor beyond the recovered end is cut back there.
+    /// with [`Delay::cut`] for every level, before anything is appended.
     pub fn replay(levels: Levels, limits: DelayLimits, table: &DelayTable) -> Delay {
         let mut delay = Delay::new(levels, limits);
         for (&level, &offset) in &table.offset_table {
@@ -152,6 +152,18 @@ impl Delay {
         delay
     }
 
+    /// After a restart the queue of a level ends here, at 0 if a crash took all of it. A cursor beyond it speaks of messages
+    /// that the log has lost: new ones that get their offsets would never be delivered.
+    pub fn cut(&mut self, level: u32, end: QueueOffset) {
+        let Some(lane) = self.lane(level) else { return };
+        assert!(lane.window.is_empty() && !lane.reading, "a cursor is cut before anything is read");
+        let cut = end < lane.cursor;
+        lane.cursor = lane.cursor.min(end);
+        lane.read = lane.cursor;
+        lane.end = lane.cursor;
+        self.changes += u64::from(cut);
+    }
+
     pub fn levels(&self) -> &Levels {
         &self.levels
     }
@@ -162,7 +174,7 @@ impl Delay {
         let Some(lane) = self.lane(level) else { return };
         lane.end = lane.end.max(end);
         if lane.window.is_empty() && !lane.reading {
-            // Only a restart can find the cursor outside: the log lost its tail, or retention took the cursor's units.
+            // Retention took the cursor's units.
             lane.read = lane.read.max(min).min(lane.end);
             lane.cursor = lane.read;
         }

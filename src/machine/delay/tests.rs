@@ -104,15 +104,34 @@ fn what_retention_took_is_skipped() {
 #[test]
 fn a_cursor_beyond_a_log_that_lost_its_tail_is_cut_back() {
     let mut table = DelayTable::default();
-    table.offset_table.extend([(1, 30), (2, -1), (99, 7)]);
-    let levels = Levels::parse("10s 20s").unwrap();
+    table.offset_table.extend([(1, 30), (2, -1), (3, 5), (99, 7)]);
+    let levels = Levels::parse("10s 20s 30s").unwrap();
     let (mut delay, mut effects) = (Delay::replay(levels, DelayLimits::default(), &table), Vec::new());
-    delay.on_extended(1, at(0), at(20), &mut effects);
+    delay.cut(3, at(9));
+    assert!(!delay.is_dirty());
+    delay.cut(1, at(20));
+    assert!(delay.is_dirty(), "to be written down before a message gets a lost one's offset");
     assert_eq!((delay.cursor(1), delay.cursor(2), delay.cursor(99)), (Some(at(20)), Some(at(0)), None));
-    assert_eq!(effects, [], "nothing is left of level 1");
-    delay.on_extended(1, at(0), at(21), &mut effects);
-    assert_eq!(effects, [Effect::Read { level: 1, from: at(20), max: 4096 }], "its next message is seen");
+    assert_eq!(delay.cursor(3), Some(at(5)), "what was not delivered still is to be");
+    // Messages may have come before anybody looked at the queue.
+    delay.on_extended(1, at(0), at(31), &mut effects);
+    assert_eq!(
+        effects,
+        [Effect::Read { level: 1, from: at(20), max: 4096 }],
+        "none of the new ones is skipped"
+    );
     delay.check_invariants();
+}
+
+#[test]
+fn a_cursor_into_a_queue_that_is_gone_begins_again() {
+    let mut table = DelayTable::default();
+    table.offset_table.insert(1, 3);
+    let levels = Levels::parse("10s").unwrap();
+    let (mut delay, mut effects) = (Delay::replay(levels, DelayLimits::default(), &table), Vec::new());
+    delay.cut(1, at(0));
+    delay.on_extended(1, at(0), at(1), &mut effects);
+    assert_eq!(effects, [Effect::Read { level: 1, from: at(0), max: 4096 }]);
 }
 
 #[test]
@@ -245,6 +264,7 @@ impl World {
             landed >>= 1;
         }
         self.delay = Delay::replay(Levels::parse("10s").unwrap(), LIMITS, &self.persisted);
+        self.delay.cut(1, at(self.queue.len() as u64));
         self.delay.on_extended(1, at(0), at(self.queue.len() as u64), effects);
     }
 }

@@ -264,6 +264,9 @@ impl Core {
         let mut effects = Vec::new();
         self.holds.lock().gone(id, &mut effects);
         driver::hold::carry_out(self, effects);
+        let mut effects = Vec::new();
+        self.transactions.lock().on_connection_closed(self.env.now(), id, &mut effects);
+        self.transact(effects);
     }
 
     /// Topics changed: write them down, and tell the name servers at once.

@@ -58,8 +58,6 @@ pub(crate) struct Contract {
     /// The topic of halves that were asked about often enough.
     pub(crate) discard: Name,
     pub(crate) checks_max: usize,
-    /// A broker takes a silent client for alive for so long.
-    pub(crate) expiry_ns: u64,
     /// The delay of a message that comes back for its n-th attempt, first one first.
     pub(crate) retry_ns: Vec<u64>,
     pub(crate) attempts_max: usize,

@@ -2,29 +2,23 @@
 //! checks as configured were delivered; a decided one is not asked about again.
 //!
 //! Evidence: checks as the members of the group got them, decisions, reads of the real topic and of the discard topic.
-//! Unknown: checks that were on their way when a connection broke.
+//! Unknown: checks that were on their way when a connection broke; the broker must not count them.
 //!
-//! Excuse: a check counts as delivered when it left the broker. So a half may be put aside with fewer checks than
-//! configured, or though its group knew the answer, if a member or the broker was cut off, paused or crashed meanwhile, or
-//! so shortly before that the broker still took a dead connection for alive; the entries are named. And for a promise of
-//! memory alone, the broker lost power after the half was stored, which it may have been at any time since it was sent.
+//! Excuse, for a promise of memory alone: the broker lost power after the half was stored, which it may have been at any
+//! time since it was sent.
 
 use std::collections::BTreeMap;
 
 use staticfire_chaos::history::Intent;
-use staticfire_chaos::history::Name;
 use staticfire_chaos::history::Promise;
 use staticfire_chaos::history::Queue;
 use staticfire_chaos::identity::MessageKey;
 
 use super::Case;
 use super::Verdict;
-use super::case::Fault;
 use super::case::SLACK_NS;
 use super::case::Sent;
 
-/// What keeps a check that left from arriving.
-const LOST_ON_THE_WAY: &[&str] = &["Partition", "Reset", "Pause", "Kill", "OsCrash", "Flip"];
 /// A decision that reached a calm broker is on its disk after so long.
 const DURABLE_NS: u64 = 3 * SLACK_NS;
 /// A check that was under way when its half was decided has arrived after so long, once nothing is broken any more.
@@ -86,33 +80,7 @@ fn put_aside(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, a
     }
     let answer = if known { ", which knew the answer" } else { "" };
     let what = format!("{key} was put aside after {asked} checks that reached its group{answer}");
-    // Who may have been asked: anybody who sends transactions; whoever is cut off from the broker matters.
-    let nodes: std::collections::BTreeSet<_> = case
-        .sends
-        .values()
-        .filter(|sent| sent.intent == Intent::Half)
-        .map(|sent| sent.node)
-        .chain(sent.half.map(|(_, queue)| queue.broker))
-        .collect();
-    let from = sent.at.saturating_sub(case.contract.expiry_ns + 2 * SLACK_NS);
-    let entries: Vec<u32> =
-        nodes.into_iter().flat_map(|node| case.faults_of(node, LOST_ON_THE_WAY, from, at)).collect();
-    let missing = case.contract.checks_max.saturating_sub(asked).max(usize::from(known));
-    let broker = sent.half.map(|(_, queue)| queue.broker);
-    if is_enough(case, &entries, missing, broker) {
-        verdict.excuse(what, entries);
-    } else {
-        verdict.broken(at, what).about(key);
-    }
-}
-
-/// A cut, a pause or a member's lost power swallows any number of checks; the death of a process, or of the broker that
-/// asks, only the one under way.
-fn is_enough(case: &Case, entries: &[u32], missing: usize, broker: Option<Name>) -> bool {
-    let silent =
-        |f: &Fault| f.is("Partition") || f.is("Pause") || (f.is("OsCrash") && Some(f.node) != broker);
-    let named: Vec<&Fault> = case.faults.iter().filter(|f| entries.contains(&f.number)).collect();
-    named.iter().any(|f| silent(f)) || named.len() >= missing
+    verdict.broken(at, what).about(key);
 }
 
 /// Stored, never decided, and not put aside either.
@@ -229,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn checks_that_were_swallowed_by_a_cut() {
+    fn checks_that_were_swallowed_by_a_cut_do_not_count() {
         let mut tale = half(1);
         tale.there(DISCARD, 1, 0);
         tale.fault(1_500, PRODUCER, "Partition: nothing reaches broker-a");
-        tale.excused(judge);
+        tale.rejected(judge);
     }
 }

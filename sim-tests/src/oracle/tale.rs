@@ -69,7 +69,6 @@ impl Tale {
             groups: vec![group],
             discard: DISCARD,
             checks_max: 3,
-            expiry_ns: 10_000_000_000,
             retry_ns: vec![1_000_000_000, 2_000_000_000],
             attempts_max: 3,
             healed_at: 100_000_000_000,

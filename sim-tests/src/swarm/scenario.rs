@@ -300,7 +300,6 @@ fn contract(cluster: &Cluster, healed_at: u64, second_look_at: u64, not_live: Op
         groups: groups.to_vec(),
         discard: history.name(names::CHECK_MAX_TIME_TOPIC),
         checks_max: plan::CHECKS_MAX as usize,
-        expiry_ns: plan::EXPIRY_MS * 1_000_000,
         retry_ns: plan::RETRY_NS.to_vec(),
         attempts_max: ATTEMPTS as usize,
         healed_at,

@@ -19,6 +19,7 @@ use crate::broker::handler::send::Draft;
 use crate::broker::planted;
 use crate::broker::properties;
 use crate::broker::refusal::Refusal;
+use crate::machine::ids::ConnectionId;
 use crate::machine::transaction;
 use crate::machine::transaction::Effect;
 use crate::machine::transaction::HalfRecord;
@@ -103,6 +104,10 @@ async fn carry_out(core: &Arc<Core>, effects: Effects) {
             }
             Effect::Check { origin, record, physical, group } => {
                 check(core, origin, record, physical, &group, &mut next);
+                continue;
+            }
+            Effect::Confirm { origin, connection, since, group } => {
+                confirm(core, origin, connection, since, &group, &mut next);
                 continue;
             }
             Effect::Answer { token, result } => {
@@ -279,13 +284,34 @@ fn check(
     match with_half(core, physical, |stored, view, text| question(core, half, stored, view, text)) {
         Ok((header, body)) => {
             producer.send_frame(&header, body);
-            core.transactions.lock().on_check_delivered(now, origin, next);
+            let connection = ConnectionId(producer.id().0);
+            core.transactions.lock().on_check_sent(now, origin, connection, next);
         }
         Err(Unreadable::Later) => core.transactions.lock().on_check_undeliverable(now, origin, next),
         Err(Unreadable::Never(reason)) => {
             tracing::error!(%physical, reason, "a half message cannot be read; it is set aside");
             core.transactions.lock().on_unreadable(origin, next);
         }
+    }
+}
+
+/// Whether who was asked has been heard of since. A connection that only this side believes in brings no heartbeat.
+fn confirm(
+    core: &Core,
+    origin: QueueOffset,
+    connection: ConnectionId,
+    since: Mono,
+    group: &str,
+    next: &mut Effects,
+) {
+    let now = core.env.now();
+    let heard = core.members.lock().producer_heard_since(group, connection, since);
+    let mut transactions = core.transactions.lock();
+    if heard {
+        transactions.on_check_delivered(now, origin, next);
+    } else {
+        tracing::debug!(group, %origin, "nobody knows whether a check arrived; it is made again");
+        transactions.on_check_undeliverable(now, origin, next);
     }
 }
 

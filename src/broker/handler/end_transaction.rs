@@ -29,6 +29,7 @@ pub(crate) fn end(core: &Arc<Core>, request: &Request) -> Result<Answer, Refusal
         physical: asked.commit_log_offset,
         group: &asked.producer_group,
         decision,
+        checked: asked.from_transaction_check,
     };
     let waiter =
         Waiter { to: ReplyTo::request(&request.frame.header), connection: Arc::clone(&request.connection) };

@@ -89,16 +89,24 @@ impl ProducerGroup {
         member.last_heard = now;
     }
 
-    /// The member after the one asked last, in the order of connections, round and round.
+    /// The member after the one asked last, in the order of connections, round and round. Of a client with several only the
+    /// newest counts: the older ones are half open.
     pub(super) fn next(&mut self) -> Option<ConnectionId> {
+        let newest: BTreeMap<&ClientId, ConnectionId> =
+            self.members.iter().map(|(connection, member)| (&member.client, *connection)).collect();
+        let newest: BTreeSet<ConnectionId> = newest.into_values().collect();
         let after = self.asked.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.members.range((after, Bound::Unbounded)).next().or(self.members.first_key_value())?;
-        self.asked = Some(*next.0);
+        let next = newest.range((after, Bound::Unbounded)).next().or(newest.first())?;
+        self.asked = Some(*next);
         self.asked
     }
 
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.members.contains_key(&connection)
+    }
+
+    pub(super) fn member(&self, connection: ConnectionId) -> Option<&Member> {
+        self.members.get(&connection)
     }
 
     pub(super) fn connection_of(&self, client: &ClientId) -> Option<ConnectionId> {

@@ -267,6 +267,12 @@ impl Membership {
         self.producers.get_mut(group)?.next()
     }
 
+    /// Whether the producer at a connection has been heard of, in that group, after an instant.
+    pub fn producer_heard_since(&self, group: &str, connection: ConnectionId, since: Mono) -> bool {
+        let group = self.producers.get(group);
+        group.and_then(|group| group.member(connection)).is_some_and(|member| member.last_heard > since)
+    }
+
     /// A producer's or consumer's connection by client id: whom to hand a reply to.
     pub fn connection_of(&self, client: &ClientId) -> Option<ConnectionId> {
         let producers = self.producers.values().filter_map(|group| group.connection_of(client));

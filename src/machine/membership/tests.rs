@@ -171,6 +171,28 @@ fn live_producers_are_asked_in_turn() {
 }
 
 #[test]
+fn a_client_that_came_back_is_not_asked_over_its_old_connection() {
+    let (mut there, mut effects) = (Membership::new(MembershipLimits::default()), Vec::new());
+    for (connection, client) in [(1, "a"), (2, "b"), (3, "a")] {
+        there.heartbeat(seconds(0), ConnectionId(connection), &beat(client, &["p"], &[]), &mut effects);
+    }
+    let asked: Vec<u64> = (0..4).map(|_| there.next_producer("p").unwrap().0).collect();
+    assert_eq!(asked, [2, 3, 2, 3]);
+    there.on_closed(ConnectionId(3), &mut effects);
+    assert_eq!(there.next_producer("p"), Some(ConnectionId(1)), "unless it is the only one left");
+}
+
+#[test]
+fn who_was_heard_of_since_is_known_by_group_and_connection() {
+    let (mut there, mut effects) = (Membership::new(MembershipLimits::default()), Vec::new());
+    there.heartbeat(seconds(5), ConnectionId(1), &beat("a", &["p"], &[]), &mut effects);
+    assert!(there.producer_heard_since("p", ConnectionId(1), seconds(4)));
+    assert!(!there.producer_heard_since("p", ConnectionId(1), seconds(5)), "not after that");
+    assert!(!there.producer_heard_since("p", ConnectionId(2), seconds(4)));
+    assert!(!there.producer_heard_since("q", ConnectionId(1), seconds(4)));
+}
+
+#[test]
 fn a_heartbeat_without_subscriptions_counts_if_its_fingerprint_is_known() {
     let (mut there, mut effects) = (Membership::new(MembershipLimits::default()), Vec::new());
     let full = Heartbeat { fingerprint: 77, ..beat("a", &["p"], &[("g", ORDERS)]) };

@@ -5,7 +5,7 @@
 //!   half ──▶ undecided ───────────────▶ applying ──────────────────▶ settling ──▶ settled, forgotten
 //!             │  ▲   │    end(rollback)                                 ▲  │ (op record)
 //!             │  │   └──────────────────────────────────────────────────┤  ▼
-//!        Check│  │ reported                        on_discard_appended  │ AppendOp ── on_op_appended
+//!        Check│  │ end(unknown), heard of, lost    on_discard_appended  │ AppendOp ── on_op_appended
 //!             ▼  │          checks used up: Discard ────────────────────┤
 //!            asked                                  unreadable ─────────┘
 //! ```
@@ -20,6 +20,10 @@
 //! * a half is discarded only after `checks_max` *delivered* checks (rmq#8311 counted those that nobody got);
 //! * the half queue's progress passes only settled records and superseded copies; the op queue's only records that
 //!   speak of nothing beyond that. Replaying both queues from there gives the live state again: [`Transactions::replay`].
+//!
+//! **Delivered** is a check that was answered, be it by "unknown"; or whose receiver was heard of, later and over the same
+//! connection, before the next check is due. One that left over a connection which then ended, or fell silent, does not
+//! count, and somebody else is asked. RocketMQ counts what it tried to send.
 //!
 //! **Counting checks.** RocketMQ stores the whole half message again before each check, with one more in its
 //! TRANSACTION_CHECK_TIMES. Here a delivered check is a few bytes in the op topic (tag `c`, which RocketMQ skips), and
@@ -38,6 +42,7 @@
 //!
 //! Not here: reading and appending messages, choosing the producer to ask, the END_TRANSACTION header.
 
+mod check;
 mod form;
 mod op;
 mod replay;
@@ -61,8 +66,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::base::Mono;
 use crate::base::PhysicalOffset;
 use crate::base::QueueOffset;
+use crate::machine::ids::ConnectionId;
 
 #[derive(Clone, Copy, Debug)]
 pub struct TransactionLimits {
@@ -141,6 +148,8 @@ pub struct End<'a> {
     /// `producerGroup`
     pub group: &'a str,
     pub decision: Decision,
+    /// `fromTransactionCheck`: it answers a check.
+    pub checked: bool,
 }
 
 /// The answer to an END_TRANSACTION that did what it asked.
@@ -186,9 +195,12 @@ pub enum Effect<T> {
     Carry { origin: QueueOffset, physical: PhysicalOffset, checks: u32 },
     /// Append a record to the op topic; then `on_op_appended` once it is durable, or `on_op_failed`. One at a time.
     AppendOp { op: Op },
-    /// Ask one live member of the group; then `on_check_delivered` if the request left, `on_check_undeliverable` if
+    /// Ask one live member of the group; then `on_check_sent` if the request left, `on_check_undeliverable` if
     /// there was nobody to send it to, or `on_unreadable`.
     Check { origin: QueueOffset, record: QueueOffset, physical: PhysicalOffset, group: String },
+    /// Say whether the member of the group at this connection has been heard of since: `on_check_delivered`, or
+    /// `on_check_undeliverable`.
+    Confirm { origin: QueueOffset, connection: ConnectionId, since: Mono, group: String },
     /// Answer an END_TRANSACTION.
     Answer { token: T, result: Result<Ended, EndError> },
     /// Progress to commit for [`TRANSACTION_GROUP`], both or neither.

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use crate::base::Mono;
 use crate::base::PhysicalOffset;
 use crate::base::QueueOffset;
+use crate::machine::ids::ConnectionId;
 use crate::machine::transaction::Decision;
 use crate::machine::transaction::Effect;
 use crate::machine::transaction::End;
@@ -38,14 +39,16 @@ pub struct Transactions<T> {
     pub(super) newest: BTreeSet<QueueOffset>,
     /// When undecided halves are due, for a check or to be discarded.
     pub(super) due: BTreeSet<(Mono, QueueOffset)>,
-    checks_in_flight: BTreeSet<QueueOffset>,
+    pub(super) checks_in_flight: BTreeSet<QueueOffset>,
+    /// Checks that left over a connection, and of which nobody knows yet whether they arrived.
+    pub(super) asked: BTreeSet<(ConnectionId, QueueOffset)>,
     carries: usize,
     /// Decided, waiting for an op record, in order.
     settling: VecDeque<QueueOffset>,
     /// Checked, waiting for an op record.
-    counting: BTreeSet<QueueOffset>,
+    pub(super) counting: BTreeSet<QueueOffset>,
     /// The op record being appended.
-    op_in_flight: Option<Flight>,
+    pub(super) op_in_flight: Option<Flight>,
     op_retry_at: Option<Mono>,
     remembered: VecDeque<(QueueOffset, Outcome)>,
     pub(super) progress: Progress,
@@ -62,6 +65,8 @@ pub(super) struct Half<T> {
     pub(super) stored: Mono,
     /// Checks delivered.
     pub(super) checks: u32,
+    /// The check of which nobody knows yet whether it arrived: over which connection it left, and when.
+    pub(super) asked: Option<(ConnectionId, Mono)>,
     pub(super) due: Mono,
     pub(super) stage: Stage,
     waiting: Vec<(T, Outcome)>,
@@ -80,9 +85,9 @@ pub(super) enum Stage {
 }
 
 #[derive(Debug)]
-struct Flight {
-    op: Op,
-    origins: Vec<QueueOffset>,
+pub(super) struct Flight {
+    pub(super) op: Op,
+    pub(super) origins: Vec<QueueOffset>,
 }
 
 impl<T> Transactions<T> {
@@ -99,6 +104,7 @@ impl<T> Transactions<T> {
             newest: BTreeSet::new(),
             due: BTreeSet::new(),
             checks_in_flight: BTreeSet::new(),
+            asked: BTreeSet::new(),
             carries: 0,
             settling: VecDeque::new(),
             counting: BTreeSet::new(),
@@ -135,7 +141,8 @@ impl<T> Transactions<T> {
             Decision::Commit => Outcome::Committed,
             Decision::Rollback => Outcome::RolledBack,
             Decision::Unknown => {
-                return effects.push(Effect::Answer { token, result: Ok(Ended::StillUndecided) });
+                effects.push(Effect::Answer { token, result: Ok(Ended::StillUndecided) });
+                return self.answered(end.checked, origin, effects);
             }
         };
         let half = self.halves.get_mut(&origin).expect("a copy belongs to a half");
@@ -150,6 +157,8 @@ impl<T> Transactions<T> {
             // Decided already; this request is answered when that is durable.
             Stage::Carrying(Some(_)) | Stage::Applying(_) | Stage::Settling(_) => {}
         }
+        // The decision may still fail to be stored, and the check was made all the same.
+        self.answered(end.checked, origin, effects);
         self.carry_laggards(now, effects);
     }
 
@@ -255,17 +264,6 @@ impl<T> Transactions<T> {
         self.write_op(effects);
     }
 
-    /// A check has left for a member of the group.
-    pub fn on_check_delivered(&mut self, now: Mono, origin: QueueOffset, effects: &mut Vec<Effect<T>>) {
-        self.check_reported(now, origin, true, effects);
-    }
-
-    /// No member of the group could be asked. That does not count as a check.
-    pub fn on_check_undeliverable(&mut self, now: Mono, origin: QueueOffset, effects: &mut Vec<Effect<T>>) {
-        let counts = self.limits.planted_count_undelivered;
-        self.check_reported(now, origin, counts, effects);
-    }
-
     /// The op record asked for last is durable, at this offset of the op queue.
     pub fn on_op_appended(&mut self, now: Mono, offset: QueueOffset, effects: &mut Vec<Effect<T>>) {
         let flight = self.op_in_flight.take().expect("an op record is reported once, while in flight");
@@ -356,6 +354,9 @@ impl<T> Transactions<T> {
                 Stage::Applying(_) | Stage::Settling(_) => assert!(!armed, "a decided half is not due"),
             }
         }
+        let asked = self.halves.iter().filter_map(|(origin, half)| Some((half.asked?.0, *origin)));
+        let asked: BTreeSet<_> = asked.collect();
+        assert_eq!(asked, self.asked, "checks of unknown fate are known by their connections");
         let copies: usize = self.halves.values().map(|half| half.copies.len()).sum();
         assert_eq!(copies, self.copies.len(), "only unsettled halves have copies");
         assert!(
@@ -374,6 +375,7 @@ impl<T> Transactions<T> {
             copies: vec![offset],
             stored: now,
             checks,
+            asked: None,
             due,
             stage: Stage::Undecided,
             waiting: Vec::new(),
@@ -395,6 +397,9 @@ impl<T> Transactions<T> {
         assert!(self.newest.remove(&half.record), "a half has a newest copy");
         self.due.remove(&(half.due, origin));
         self.counting.remove(&origin);
+        if let Some((connection, _)) = half.asked {
+            self.asked.remove(&(connection, origin));
+        }
         half
     }
 
@@ -421,7 +426,7 @@ impl<T> Transactions<T> {
         (physical != end.physical).then_some(Err(EndError::WrongPhysicalOffset))
     }
 
-    fn decide(&mut self, origin: QueueOffset, outcome: Outcome, effects: &mut Vec<Effect<T>>) {
+    pub(super) fn decide(&mut self, origin: QueueOffset, outcome: Outcome, effects: &mut Vec<Effect<T>>) {
         let half = self.halves.get_mut(&origin).expect("a half is decided before it is settled");
         assert_eq!(half.stage, Stage::Undecided, "the first decision wins");
         self.due.remove(&(half.due, origin));
@@ -469,7 +474,7 @@ impl<T> Transactions<T> {
     }
 
     /// Starts the next op record, if none is in flight: whatever has gathered meanwhile goes into one.
-    fn write_op(&mut self, effects: &mut Vec<Effect<T>>) {
+    pub(super) fn write_op(&mut self, effects: &mut Vec<Effect<T>>) {
         if self.op_in_flight.is_some() || self.op_retry_at.is_some() {
             return;
         }
@@ -508,55 +513,6 @@ impl<T> Transactions<T> {
         (!origins.is_empty())
             .then_some(Flight { op: Op::Checked(counts), origins: Vec::new() })
             .map(|flight| Flight { origins, ..flight })
-    }
-
-    fn check_reported(&mut self, now: Mono, origin: QueueOffset, counts: bool, effects: &mut Vec<Effect<T>>) {
-        assert!(self.checks_in_flight.remove(&origin), "a check is reported once, while in flight");
-        // The answer may have been faster than the report. A decision that is not stored yet may still fail, and the check
-        // was made all the same.
-        if let Some(half) = self.halves.get_mut(&origin)
-            && !matches!(half.stage, Stage::Settling(_))
-        {
-            if counts {
-                half.checks += 1;
-                self.counting.insert(origin);
-            }
-            if half.stage == Stage::Undecided {
-                self.arm(origin, now.plus(self.limits.check_interval));
-            }
-            self.write_op(effects);
-        }
-        self.start_due(now, effects);
-    }
-
-    /// Whether a check of the half was delivered whose count is not durable yet.
-    fn is_counting(&self, origin: QueueOffset) -> bool {
-        let under_way =
-            |flight: &Flight| matches!(flight.op, Op::Checked(_)) && flight.origins.contains(&origin);
-        self.counting.contains(&origin) || self.op_in_flight.as_ref().is_some_and(under_way)
-    }
-
-    fn start_due(&mut self, now: Mono, effects: &mut Vec<Effect<T>>) {
-        while self.checks_in_flight.len() < self.limits.checks_in_flight_max {
-            let Some(&(at, origin)) = self.due.first() else { break };
-            if now < at {
-                break;
-            }
-            let half = self.halves.get(&origin).expect("what is due is not settled");
-            if half.checks >= self.limits.checks_max {
-                self.decide(origin, Outcome::Discarded, effects);
-                continue;
-            }
-            let (record, physical, group) = (half.record, half.physical, half.group.clone());
-            self.due.remove(&(at, origin));
-            if self.is_counting(origin) {
-                // Else a crash would forget more than one check, and the group would be asked more often than allowed.
-                self.arm(origin, now.plus(self.limits.retry_after));
-                continue;
-            }
-            self.checks_in_flight.insert(origin);
-            effects.push(Effect::Check { origin, record, physical, group });
-        }
     }
 
     fn carry_laggards(&mut self, now: Mono, effects: &mut Vec<Effect<T>>) {
@@ -598,7 +554,7 @@ impl<T> Transactions<T> {
         self.halves.get(origin)
     }
 
-    fn arm(&mut self, origin: QueueOffset, at: Mono) {
+    pub(super) fn arm(&mut self, origin: QueueOffset, at: Mono) {
         let half = self.halves.get_mut(&origin).expect("only an unsettled half is due");
         assert_eq!(half.stage, Stage::Undecided, "only an undecided half is due");
         half.due = at;

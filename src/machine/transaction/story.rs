@@ -1,6 +1,6 @@
 //! Runs the stories in `scripts/`: golden scripts whose output is read in review (`UPDATE_GOLDENFILES=1` writes it).
 //!
-//! Time is in seconds. `half`, `end`, `carried` take half-queue offsets; `log` prints what both queues hold, `restart`
+//! Time is in seconds. A check is `sent` over a connection, and then `told`, `heard` or `undeliverable`. `half`, `end`, `carried` take half-queue offsets; `log` prints what both queues hold, `restart`
 //! replays them from the progress, with what is in flight lost.
 
 use std::error::Error;
@@ -82,6 +82,12 @@ impl Story {
                     line
                 }
                 Effect::Check { origin, group, .. } => format!("ask group {group} about {origin}"),
+                Effect::Confirm { origin, connection, .. } => {
+                    format!(
+                        "has connection {} been heard of since it was asked about {origin}?",
+                        connection.0
+                    )
+                }
                 Effect::Answer { token, result: Ok(ended) } => format!("answer {token}: {ended:?}"),
                 Effect::Answer { token, result: Err(error) } => format!("answer {token}: {error}"),
                 Effect::Advance { half, op } => format!("progress half {half}, op {op}"),
@@ -115,12 +121,25 @@ impl goldenscript::Runner for Story {
                     _ => Decision::Unknown,
                 };
                 let physical = PhysicalOffset(record * 100);
-                let end = End { record: QueueOffset(record), physical, group: "pay", decision };
+                let end =
+                    End { record: QueueOffset(record), physical, group: "pay", decision, checked: false };
                 self.machine.end(now, end, args.next_pos().unwrap_or("producer").to_owned(), &mut effects);
             }
             "real" => self.machine.on_real_appended(QueueOffset(number()?), &mut effects),
             "discarded" => self.machine.on_discard_appended(QueueOffset(number()?), &mut effects),
-            "delivered" => self.machine.on_check_delivered(now, QueueOffset(number()?), &mut effects),
+            "sent" => {
+                let origin = QueueOffset(number()?);
+                self.machine.on_check_sent(now, origin, ConnectionId(number()?), &mut effects);
+            }
+            "told" => {
+                let record = number()?;
+                let (decision, physical) = (Decision::Unknown, PhysicalOffset(record * 100));
+                let record = QueueOffset(record);
+                let end = End { record, physical, group: "pay", decision, checked: true };
+                self.machine.end(now, end, "who was asked".to_owned(), &mut effects);
+            }
+            "heard" => self.machine.on_check_delivered(now, QueueOffset(number()?), &mut effects),
+            "closed" => self.machine.on_connection_closed(now, ConnectionId(number()?), &mut effects),
             "undeliverable" => self.machine.on_check_undeliverable(now, QueueOffset(number()?), &mut effects),
             "op" => {
                 let offset = QueueOffset(self.ops.len() as u64);
@@ -161,6 +180,11 @@ fn the_first_decision_wins() {
 #[test]
 fn checks_that_nobody_got_do_not_count() {
     tell("undelivered_checks");
+}
+
+#[test]
+fn checks_that_were_lost_on_the_way_do_not_count() {
+    tell("lost_checks");
 }
 
 #[test]

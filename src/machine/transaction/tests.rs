@@ -29,7 +29,15 @@ fn record(offset: u64) -> HalfRecord {
 }
 
 fn end(offset: u64, decision: Decision) -> End<'static> {
-    End { record: QueueOffset(offset), physical: PhysicalOffset(offset * 100), group: "pay", decision }
+    let (record, physical) = (QueueOffset(offset), PhysicalOffset(offset * 100));
+    End { record, physical, group: "pay", decision, checked: false }
+}
+
+/// A check is sent, and its receiver does not know yet.
+fn check_answered(machine: &mut Transactions<u32>, now: Mono, offset: u64, effects: &mut Effects) {
+    machine.on_check_sent(now, QueueOffset(offset), ConnectionId(1), effects);
+    let answer = End { checked: true, ..end(offset, Decision::Unknown) };
+    machine.end(now, answer, u32::MAX, effects);
 }
 
 fn answers(effects: &Effects) -> Vec<(u32, Result<Ended, EndError>)> {
@@ -116,7 +124,7 @@ fn checks_start_at_the_timeout_and_come_back_at_the_interval() {
     for at in [6, 36, 66] {
         machine.on_timer(seconds(at), &mut effects);
         assert_eq!(checks(&effects), [0], "at {at}");
-        machine.on_check_delivered(seconds(at), QueueOffset(0), &mut effects);
+        check_answered(&mut machine, seconds(at), 0, &mut effects);
         effects.clear();
         machine.on_op_appended(seconds(at), QueueOffset(at), &mut effects);
         machine.on_timer(seconds(at + 29), &mut effects);
@@ -126,11 +134,11 @@ fn checks_start_at_the_timeout_and_come_back_at_the_interval() {
 }
 
 #[test]
-fn a_check_counts_whose_answer_came_first_and_could_not_be_stored() {
+fn a_check_counts_whose_answer_could_not_be_stored() {
     let (mut machine, mut effects) = started(TransactionLimits::default(), 1);
     machine.on_timer(seconds(6), &mut effects);
-    machine.end(seconds(6), end(0, Decision::Commit), 1, &mut effects);
-    machine.on_check_delivered(seconds(6), QueueOffset(0), &mut effects);
+    machine.on_check_sent(seconds(6), QueueOffset(0), ConnectionId(1), &mut effects);
+    machine.end(seconds(6), End { checked: true, ..end(0, Decision::Commit) }, 1, &mut effects);
     machine.on_append_failed(seconds(6), QueueOffset(0), &mut effects);
     assert_eq!(machine.unsettled(), [(QueueOffset(0), QueueOffset(0), 1)]);
 }
@@ -139,7 +147,7 @@ fn a_check_counts_whose_answer_came_first_and_could_not_be_stored() {
 fn the_next_check_waits_until_the_former_is_counted() {
     let (mut machine, mut effects) = started(TransactionLimits::default(), 1);
     machine.on_timer(seconds(6), &mut effects);
-    machine.on_check_delivered(seconds(6), QueueOffset(0), &mut effects);
+    check_answered(&mut machine, seconds(6), 0, &mut effects);
     effects.clear();
     machine.on_timer(seconds(50), &mut effects);
     assert!(checks(&effects).is_empty(), "a crash now would forget that one check, and no more");
@@ -161,7 +169,7 @@ fn a_half_is_discarded_after_its_last_delivered_check_and_not_by_undelivered_one
     assert_eq!(machine.unsettled(), [(QueueOffset(0), QueueOffset(0), 0)], "nobody was asked");
     for op in 0..2 {
         machine.on_timer(seconds(at), &mut effects);
-        machine.on_check_delivered(seconds(at), QueueOffset(0), &mut effects);
+        check_answered(&mut machine, seconds(at), 0, &mut effects);
         machine.on_op_appended(seconds(at), QueueOffset(op), &mut effects);
         at += 30;
     }
@@ -218,7 +226,7 @@ fn one_unreadable_half_does_not_stop_the_others() {
     assert_eq!(checks(&effects), [0, 1, 2]);
     effects.clear();
     machine.on_unreadable(QueueOffset(0), &mut effects);
-    machine.on_check_delivered(seconds(6), QueueOffset(1), &mut effects);
+    check_answered(&mut machine, seconds(6), 1, &mut effects);
     machine.on_check_undeliverable(seconds(6), QueueOffset(2), &mut effects);
     machine.on_op_appended(seconds(6), QueueOffset(0), &mut effects);
     assert!(effects.contains(&Effect::Advance { half: QueueOffset(1), op: QueueOffset(1) }));
@@ -323,6 +331,8 @@ struct World {
     commits_asked: BTreeSet<QueueOffset>,
     /// Requests by token: the half and the decision asked for.
     asked: BTreeMap<u32, (QueueOffset, Decision)>,
+    /// Checks that are known to no one, over their connections.
+    sent: BTreeMap<QueueOffset, ConnectionId>,
     acknowledged: BTreeMap<QueueOffset, Decision>,
     answered: BTreeSet<u32>,
     crashes: u32,
@@ -334,12 +344,33 @@ struct World {
 #[derive(Clone, Debug)]
 enum Step {
     Send,
-    End { half: usize, copy: usize, commit: bool },
-    Land { flight: usize, fails: bool },
-    Wait { seconds: u64 },
+    End {
+        half: usize,
+        copy: usize,
+        commit: bool,
+    },
+    Land {
+        flight: usize,
+        fails: bool,
+    },
+    /// Somebody answers a check, and does not know.
+    Tell {
+        check: usize,
+    },
+    Close {
+        connection: u64,
+    },
+    Wait {
+        seconds: u64,
+    },
     Persist,
-    Crash { landed: u64 },
+    Crash {
+        landed: u64,
+    },
 }
+
+/// Of the producer group's members, one of which is asked by the half's offset.
+const CONNECTIONS: u64 = 3;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
@@ -347,6 +378,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (any::<usize>(), any::<usize>(), any::<bool>())
             .prop_map(|(half, copy, commit)| Step::End { half, copy, commit }),
         10 => (any::<usize>(), prop::bool::weighted(0.1)).prop_map(|(flight, fails)| Step::Land { flight, fails }),
+        2 => any::<usize>().prop_map(|check| Step::Tell { check }),
+        1 => (0..CONNECTIONS).prop_map(|connection| Step::Close { connection }),
         3 => (0u64..40).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Persist),
         1 => any::<u64>().prop_map(|landed| Step::Crash { landed }),
@@ -377,6 +410,7 @@ impl World {
             delivered: BTreeMap::new(),
             commits_asked: BTreeSet::new(),
             asked: BTreeMap::new(),
+            sent: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             answered: BTreeSet::new(),
             crashes: 0,
@@ -398,6 +432,11 @@ impl World {
                     let flight = self.flights.remove(flight % self.flights.len());
                     self.land(flight, fails, &mut effects);
                 }
+            }
+            Step::Tell { check } => self.tell(check, &mut effects),
+            Step::Close { connection } => {
+                self.sent.retain(|_, over| over.0 != connection);
+                self.machine.on_connection_closed(self.now, ConnectionId(connection), &mut effects);
             }
             Step::Wait { seconds } => {
                 self.now = self.now.plus(Duration::from_secs(seconds));
@@ -438,6 +477,17 @@ impl World {
         self.machine.end(self.now, end(copies[copy % copies.len()], decision), token, effects);
     }
 
+    fn tell(&mut self, check: usize, effects: &mut Effects) {
+        let Some(origin) = self.sent.keys().copied().nth(check % self.sent.len().max(1)) else { return };
+        self.sent.remove(&origin);
+        *self.delivered.entry(origin).or_default() += 1;
+        let answer = End { checked: true, ..end(origin.0, Decision::Unknown) };
+        let mut answers = Vec::new();
+        self.machine.end(self.now, answer, u32::MAX, &mut answers);
+        // It waits for nothing, whatever it is told.
+        effects.extend(answers.into_iter().filter(|effect| !matches!(effect, Effect::Answer { .. })));
+    }
+
     /// An effect is carried out, or fails, and is reported.
     fn land(&mut self, flight: Effect<u32>, fails: bool, effects: &mut Effects) {
         match flight {
@@ -453,9 +503,17 @@ impl World {
                 self.machine.on_check_undeliverable(self.now, origin, effects);
             }
             Effect::Check { origin, .. } => {
-                *self.delivered.entry(origin).or_default() += 1;
-                self.machine.on_check_delivered(self.now, origin, effects);
+                let over = ConnectionId(origin.0 % CONNECTIONS);
+                self.sent.insert(origin, over);
+                self.machine.on_check_sent(self.now, origin, over, effects);
             }
+            Effect::Confirm { origin, .. } => match self.sent.remove(&origin) {
+                Some(_) if !fails => {
+                    *self.delivered.entry(origin).or_default() += 1;
+                    self.machine.on_check_delivered(self.now, origin, effects);
+                }
+                _ => self.machine.on_check_undeliverable(self.now, origin, effects),
+            },
             flight => self.store(flight, Some(effects)),
         }
     }
@@ -495,7 +553,10 @@ impl World {
                     self.machine.on_op_appended(self.now, offset, effects);
                 }
             }
-            Effect::Check { .. } | Effect::Answer { .. } | Effect::Advance { .. } => {}
+            Effect::Check { .. }
+            | Effect::Confirm { .. }
+            | Effect::Answer { .. }
+            | Effect::Advance { .. } => {}
         }
     }
 
@@ -537,6 +598,7 @@ impl World {
             }
             landed >>= 1;
         }
+        self.sent.clear();
         // A request whose connection broke is never answered.
         self.answered.extend(self.asked.keys());
         self.machine = self.replayed();

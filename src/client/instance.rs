@@ -44,6 +44,8 @@ use crate::remoting::Limits;
 pub(super) const DEFAULT_QUEUES: u32 = 4;
 /// A broker that did not take a heartbeat gets the next one after this many milliseconds.
 const BEAT_AGAIN_MS: u64 = 5_000;
+/// … and not before so many, though its connection closed: one that closes every connection would be sent one after another.
+const BEAT_PAUSE_MS: u64 = 500;
 /// Longest wait, in milliseconds, for brokers that a new route names to take their first heartbeat.
 const LEARN_MS: u64 = 500;
 /// Least milliseconds between two refreshes of all routes.
@@ -371,7 +373,12 @@ impl Shared {
     async fn keep_beating(self: Arc<Shared>) {
         loop {
             let taken = self.beat_all().await;
-            let wait_ms = if taken { self.settings.heartbeat_ms } else { BEAT_AGAIN_MS };
+            let wait_ms = if taken {
+                self.settings.heartbeat_ms
+            } else {
+                self.env.sleep_ms(BEAT_PAUSE_MS).await;
+                BEAT_AGAIN_MS
+            };
             let pause = self.env.clock.sleep_until(self.env.now().plus_ms(wait_ms));
             tokio::select! {
                 biased;

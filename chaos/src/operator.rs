@@ -156,6 +156,17 @@ impl Operator {
         self.brokers.iter().flat_map(|(name, _)| of_broker(name)).collect()
     }
 
+    /// Whether every name server knows a topic on every broker, and so many queues of it there are known here. A route that
+    /// lacks a broker hides what is left to be consumed there.
+    pub async fn sees(&self, topic: &str, queues: u32) -> Result<(), String> {
+        self.route_is_complete(topic).await?;
+        let seen = self.reader("operator").await.queues(topic).await.map_err(|error| error.to_string())?;
+        match self.queues(topic, queues).iter().find(|queue| !seen.contains(queue)) {
+            Some(missing) => Err(format!("{missing} is in no route that the operator has")),
+            None => Ok(()),
+        }
+    }
+
     /// What is still to be consumed by a group in the topic's readable queues; notes what it saw.
     pub async fn lag(&self, group: &str, topic: &str) -> Result<u64, RequestError> {
         let reader = self.reader(group).await;

@@ -203,6 +203,7 @@ async fn settle(cluster: &Cluster, site: &Arc<Site>) -> Option<String> {
             return Err(pending);
         }
         for (topic, group, _) in TOPICS {
+            cluster.operator().sees(topic, site.plan.queues).await?;
             for topic in [topic.to_owned(), names::retry_topic(group)] {
                 match cluster.operator().lag(group, &topic).await {
                     Ok(0) => {}

@@ -462,7 +462,11 @@ impl What {
 fn healed(at: u64, damage: &Damage) -> Option<u64> {
     match damage {
         Damage::Partition { until, .. } => *until,
-        Damage::Stall { ns } | Damage::Pause { ns } if *ns != u64::MAX => Some(at.saturating_add(*ns)),
+        Damage::Stall { ns } | Damage::Pause { ns } | Damage::ReadOnly { ns } | Damage::Full { ns }
+            if *ns != u64::MAX =>
+        {
+            Some(at.saturating_add(*ns))
+        }
         _ => None,
     }
 }

@@ -51,6 +51,14 @@ pub enum Damage {
     Stall {
         ns: u64,
     },
+    /// The disk took no change from `at` on, for so many nanoseconds (`u64::MAX`: until further notice).
+    ReadOnly {
+        ns: u64,
+    },
+    /// The disk had little room left, or none, from `at` on, for so many nanoseconds (`u64::MAX`: until further notice).
+    Full {
+        ns: u64,
+    },
     /// No process ran on the node since `at`, for so many nanoseconds.
     Pause {
         ns: u64,
@@ -95,7 +103,9 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(index) else { return };
         match &mut entry.damage {
             Damage::Partition { until, .. } => *until = Some(now),
-            Damage::Pause { ns } | Damage::Stall { ns } => *ns = now.saturating_sub(entry.at),
+            Damage::Pause { ns } | Damage::Stall { ns } | Damage::ReadOnly { ns } | Damage::Full { ns } => {
+                *ns = now.saturating_sub(entry.at)
+            }
             _ => {}
         }
     }

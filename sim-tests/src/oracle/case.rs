@@ -22,6 +22,10 @@ const THOROUGH_NS: u64 = 10_000_000_000;
 /// A little more than the longest way of a request that is not disturbed.
 pub(crate) const SLACK_NS: u64 = 1_000_000_000;
 
+/// Entries of the ledger that have a beginning and an end.
+const LASTING: [&str; 8] =
+    ["Stall", "ReadOnly", "Full", "Pause", "Partition", "ClockDrift", "ClockFrozen", "ClockJump"];
+
 /// One send and what is known of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
@@ -251,8 +255,7 @@ fn faults(record: &Record) -> Vec<Fault> {
         match event.what {
             What::FaultStarted(number) => {
                 let Some((node, text)) = record.faults.get(number as usize) else { continue };
-                let lasts = ["Stall", "Pause", "Partition", "ClockDrift", "ClockFrozen", "ClockJump"];
-                let lasts = lasts.iter().any(|kind| text.starts_with(kind));
+                let lasts = LASTING.iter().any(|kind| text.starts_with(kind));
                 let until = if lasts { u64::MAX } else { event.at };
                 faults.push(Fault { number, at: event.at, until, node: *node, text: text.clone() });
             }

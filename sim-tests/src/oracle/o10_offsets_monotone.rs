@@ -4,8 +4,9 @@
 //! between two looks.
 //!
 //! Excuse: offsets are written down every five seconds; a broker that died in between tells an older one (how old, is judged
-//! only where no disk was full or refused to be written, which the ledger does not tell). With a promise of
-//! memory, a broker that lost power also cuts offsets back to what is left of its queues.
+//! only where no disk was full or refused to be written). A broker that stops in order writes them down as well; one whose
+//! disk took nothing then, and that serves again, tells an older one too. With a promise of memory, a broker that lost
+//! power also cuts offsets back to what is left of its queues.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,9 @@ use super::case::SLACK_NS;
 /// `flushConsumerOffsetInterval`, and as long again for the disk to take it.
 const PERSISTED_NS: u64 = 10_000_000_000;
 const DEATHS: &[&str] = &["Kill", "OsCrash"];
-const DISK: &[&str] = &["Stall", "IoError", "SyncFailed", "Pause"];
+const DISK: &[&str] = &["Stall", "ReadOnly", "Full", "IoError", "SyncFailed", "Pause"];
+/// What keeps a file from being written at all.
+const UNWRITTEN: &[&str] = &["ReadOnly", "Full", "IoError", "SyncFailed"];
 
 pub(crate) fn judge(case: &Case) -> Verdict {
     let mut verdict = Verdict::default();
@@ -78,7 +81,12 @@ fn went_back(
     let deaths = case.faults_of(queue.broker, DEATHS, at.saturating_sub(SLACK_NS), now);
     let first = case.faults.iter().filter(|f| deaths.contains(&f.number)).map(|f| f.at).min();
     let Some(first) = first else {
-        verdict.broken(now, what).at_place(queue, offset);
+        let unwritten = stopped_unwritten(case, queue.broker, at.saturating_sub(SLACK_NS), now);
+        if unwritten.is_empty() {
+            verdict.broken(now, what).at_place(queue, offset);
+        } else {
+            verdict.excuse(what, unwritten);
+        }
         return;
     };
     // Written down for certain is what was told by a life that went on for long enough.
@@ -98,11 +106,48 @@ fn went_back(
     }
 }
 
+/// What kept a broker that began to serve again within a span from writing its offsets down when it stopped before.
+fn stopped_unwritten(case: &Case, broker: Name, from: u64, to: u64) -> Vec<u32> {
+    let again = case.record.events.iter().rfind(|event| {
+        event.node == broker && event.what == What::Serving && (from..=to).contains(&event.at)
+    });
+    again.map_or_else(Vec::new, |again| case.faults_of(broker, UNWRITTEN, from, again.at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oracle::tale::BROKER;
     use crate::oracle::tale::Tale;
+
+    fn stopped_with_a_full_disk(healed_ms: u64) -> Tale {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.fault(500, BROKER, "Full { ns: 9 }");
+        tale.healed(healed_ms, BROKER, 0);
+        tale.committed(5_000, 5);
+        tale.in_life(6_000, BROKER, 2, What::Serving);
+        tale.committed(6_500, 3);
+        tale
+    }
+
+    #[test]
+    fn a_broker_that_could_not_write_when_it_stopped() {
+        stopped_with_a_full_disk(5_500).excused(judge);
+    }
+
+    #[test]
+    fn a_broker_whose_disk_had_room_again_long_before_it_stopped() {
+        stopped_with_a_full_disk(2_000).rejected(judge);
+    }
+
+    #[test]
+    fn a_broker_with_a_full_disk_that_never_stopped() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.fault(500, BROKER, "Full { ns: 9 }");
+        tale.committed(5_000, 5);
+        tale.committed(6_500, 3);
+        tale.rejected(judge);
+    }
 
     #[test]
     fn an_offset_that_goes_back_for_no_reason() {

@@ -176,6 +176,10 @@ impl Tale {
         self.in_life(ms, Name(0), 0, What::FaultStarted(number));
     }
 
+    pub(crate) fn healed(&mut self, ms: u64, node: Name, number: u32) {
+        self.in_life(ms, node, 0, What::FaultHealed(number));
+    }
+
     pub(crate) fn end(mut self) -> Case {
         self.record.events.sort_by_key(|event| event.at);
         Case::new(self.record, self.contract)

@@ -110,6 +110,8 @@ pub(super) struct Inner {
     pub(super) recorded: Option<Vec<DiskImage>>,
     damage_draws: u64,
     stall_entry: Option<usize>,
+    read_only_entry: Option<usize>,
+    full_entry: Option<usize>,
 }
 
 impl NodeDisk {
@@ -127,6 +129,8 @@ impl NodeDisk {
                 recorded: None,
                 damage_draws: 0,
                 stall_entry: None,
+                read_only_entry: None,
+                full_entry: None,
             }),
             changed: Notify::new(),
         }
@@ -239,12 +243,39 @@ impl DiskControl<'_> {
     }
 
     pub fn set_faults(&self, faults: DiskFaults) {
-        self.disk().lock().faults = faults;
+        self.with_faults(|now| *now = faults);
     }
 
     /// Changes some of the faults: `disk.with_faults(|f| f.sync_error = 1_000_000)`.
     pub fn with_faults(&self, change: impl FnOnce(&mut DiskFaults)) {
         change(&mut self.disk().lock().faults);
+        self.note_limits();
+    }
+
+    /// Opens and closes the ledger's entries of a disk that takes no changes, or has no room.
+    fn note_limits(&self) {
+        let mut inner = self.disk().lock();
+        let (read_only, full) =
+            (inner.faults.read_only, inner.faults.capacity < DiskFaults::default().capacity);
+        let mut read_only_entry = inner.read_only_entry.take();
+        let mut full_entry = inner.full_entry.take();
+        drop(inner);
+        self.note_limit(&mut read_only_entry, read_only, Damage::ReadOnly { ns: u64::MAX });
+        self.note_limit(&mut full_entry, full, Damage::Full { ns: u64::MAX });
+        let mut inner = self.disk().lock();
+        inner.read_only_entry = read_only_entry;
+        inner.full_entry = full_entry;
+    }
+
+    fn note_limit(&self, entry: &mut Option<usize>, limited: bool, damage: Damage) {
+        match (limited, *entry) {
+            (true, None) => *entry = Some(self.world.damage(self.node.id, damage)),
+            (false, Some(open)) => {
+                self.world.close_damage(open);
+                *entry = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     pub fn stats(&self) -> DiskStats {
@@ -285,6 +316,7 @@ impl DiskControl<'_> {
         if let Some(entry) = entry {
             self.world.close_damage(entry);
         }
+        self.note_limits();
         self.disk().changed.notify_waiters();
     }
 

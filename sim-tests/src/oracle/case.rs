@@ -189,18 +189,20 @@ impl Case {
 
     /// What makes it legal, for a promise of memory, that readers of a queue skip what was stored at an offset: the broker
     /// lost what was there before, gave the offset out again, and who had read the lost message does not know.
+    ///
+    /// Somebody must have seen another message there, be it after the loss: one that was read before it is handled later.
+    /// That message was there at some time since it was sent, so the loss came after that.
     pub(crate) fn given_out_again(&self, queue: Queue, offset: u64, key: MessageKey, at: u64) -> Vec<u32> {
         if self.contract.promise != Promise::Memory {
             return Vec::new();
         }
         let acked = self.sends.iter().filter_map(|(key, sent)| Some((*key, sent.acked()?)));
-        let acked = acked.map(|(key, (at, queue, offset))| (at, queue, offset, key));
-        let seen = self.seen.iter().map(|seen| (seen.at, seen.queue, seen.offset, seen.key));
-        let here =
-            acked.chain(seen).filter(|(_, of, o, other)| (*of, *o) == (queue, offset) && *other != key);
-        match here.map(|(then, ..)| then).min() {
-            Some(then) if then <= at => self.faults_of(queue.broker, &["OsCrash", "SyncFailed"], then, at),
-            _ => Vec::new(),
+        let acked = acked.map(|(key, (_, queue, offset))| (queue, offset, key));
+        let seen = self.seen.iter().map(|seen| (seen.queue, seen.offset, seen.key));
+        let others = acked.chain(seen).filter(|(of, o, other)| (*of, *o) == (queue, offset) && *other != key);
+        match others.filter_map(|(.., other)| Some(self.sends.get(&other)?.at)).min() {
+            Some(sent) => self.faults_of(queue.broker, &["OsCrash", "SyncFailed"], sent, at),
+            None => Vec::new(),
         }
     }
 

@@ -180,6 +180,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_may_be_handled_after_the_loss() {
+        let mut tale = Tale::new(Promise::Memory);
+        tale.invoked(1_000, 1, staticfire_chaos::history::Intent::Plain);
+        tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.handled(8_000, 1, 0);
+        tale.sent(9_000, 2, 0);
+        tale.there(TOPIC, 2, 0);
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn what_was_sent_after_the_loss_was_not_lost() {
+        let mut tale = Tale::new(Promise::Memory);
+        tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.invoked(2_000, 1, staticfire_chaos::history::Intent::Plain);
+        tale.handled(8_000, 1, 0);
+        tale.sent(19_000, 2, 0);
+        tale.there(TOPIC, 2, 0);
+        tale.rejected(judge);
+    }
+
+    #[test]
     fn a_first_message_there_is_skipped_by_nobody() {
         let mut tale = Tale::new(Promise::Memory);
         tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");

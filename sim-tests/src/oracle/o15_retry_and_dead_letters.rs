@@ -5,7 +5,8 @@
 //! Unknown: attempts whose process died.
 //!
 //! Excuse: a broker whose clock was bent measures delays by it. And for a promise of memory alone, it lost power after the
-//! last failure.
+//! last failure; or before, and the last copy came to an offset whose former message was lost: the member that failed did
+//! not have the queue any more, and the next one had read what was there before.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ const EARLY_PERCENT: u64 = 75;
 struct Course {
     /// By attempt: the first start, and the first failure.
     started: BTreeMap<u32, u64>,
-    failed: BTreeMap<u32, (u64, Queue)>,
+    failed: BTreeMap<u32, (u64, Queue, u64)>,
     done: bool,
 }
 
@@ -44,7 +45,8 @@ pub(crate) fn judge(case: &Case) -> Verdict {
                 Some((_, Handled::Success)) => course.done = true,
                 Some((at, Handled::Later)) => {
                     // Two members may have had it: the one that failed first sent it back first.
-                    let first = course.failed.entry(run.delivery.attempt).or_insert((at, run.delivery.queue));
+                    let d = run.delivery;
+                    let first = course.failed.entry(d.attempt).or_insert((at, d.queue, d.offset.0));
                     first.0 = at.min(first.0);
                 }
                 None => {}
@@ -82,7 +84,7 @@ fn follow(
     if let Some((attempt, at)) = course.started.iter().find(|(attempt, _)| **attempt > group.retries) {
         verdict.broken(*at, format!("{key} came to {name} for attempt {attempt}")).about(key);
     }
-    for (attempt, (failed, queue)) in &course.failed {
+    for (attempt, (failed, queue, _)) in &course.failed {
         let Some(next) = course.started.get(&(attempt + 1)) else { continue };
         verdict.held();
         let delay = case.contract.retry_ns.get(*attempt as usize).copied().unwrap_or(0);
@@ -108,13 +110,14 @@ fn follow(
             let what = format!("{key} is a dead letter of {name} before its last attempt failed");
             verdict.broken(0, what).about(key);
         }
-    } else if let Some((at, queue)) = last
+    } else if let Some((at, queue, offset)) = last
         && !course.done
         && case.contract.not_live.is_none()
     {
         verdict.held();
         let what = format!("{key} failed for the last time in {name}, and is no dead letter");
-        let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], *at, u64::MAX);
+        let mut entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], *at, u64::MAX);
+        entries.extend(case.given_out_again(*queue, *offset, key, *at));
         if case.contract.promise == Promise::Memory && !entries.is_empty() {
             verdict.excuse(what, entries);
         } else {
@@ -135,7 +138,11 @@ mod tests {
     use crate::oracle::tale::Tale;
 
     fn poison(attempts: u32) -> Tale {
-        let mut tale = Tale::new(Promise::Disk);
+        poison_of(Promise::Disk, attempts)
+    }
+
+    fn poison_of(promise: Promise, attempts: u32) -> Tale {
+        let mut tale = Tale::new(promise);
         tale.sent(1_000, 1, 0);
         tale.failed(2_000, TOPIC, 1, 0, 0);
         for attempt in 1..attempts {
@@ -154,6 +161,34 @@ mod tests {
     #[test]
     fn no_dead_letter_after_the_last_attempt() {
         poison(3).rejected(judge);
+    }
+
+    /// The last failure is that of offset 2 of the retry queue, at 8 s.
+    fn after_another_message_there(crash_ms: u64) -> Tale {
+        let mut tale = poison_of(Promise::Memory, 3);
+        tale.sent(500, 2, 1);
+        let before = Tale::delivery(RETRY, 2, 2, 1);
+        tale.at(1_500, crate::oracle::tale::TWO, What::HandlerStarted(before));
+        tale.at(1_600, crate::oracle::tale::TWO, What::HandlerEnded(before, Handled::Success));
+        tale.fault(crash_ms, BROKER, "OsCrash { pages_lost: 1 }");
+        tale
+    }
+
+    #[test]
+    fn the_next_member_had_read_what_was_there_before_the_power_was_lost() {
+        after_another_message_there(1_700).excused(judge);
+    }
+
+    #[test]
+    fn power_lost_before_that_other_message_was_sent() {
+        after_another_message_there(400).rejected(judge);
+    }
+
+    #[test]
+    fn power_lost_before_the_last_failure_takes_no_dead_letter() {
+        let mut tale = poison_of(Promise::Memory, 3);
+        tale.fault(1_700, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.rejected(judge);
     }
 
     #[test]

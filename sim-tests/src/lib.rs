@@ -18,6 +18,8 @@ mod store_faults;
 #[cfg(all(test, madsim))]
 mod store_index;
 #[cfg(all(test, madsim))]
+mod store_retention;
+#[cfg(all(test, madsim))]
 mod swarm;
 #[cfg(all(test, madsim))]
 mod workload;

@@ -30,6 +30,8 @@ pub const CUT_ONE_MORE: &str = "store.cut_one_more";
 pub const SHORT_QUEUE_FILE_REFUSED: &str = "store.short_queue_file_refused";
 /// A read that meets a damaged record passes over everything behind it.
 pub const DAMAGE_HIDES_THE_REST: &str = "store.damage_hides_the_rest";
+/// A read whose records are removed while it waits for the disk finds them damaged.
+pub const REMOVAL_IS_DAMAGE: &str = "store.removal_is_damage";
 /// A small file is rewritten in place.
 pub const REPLACE_IN_PLACE: &str = "store.replace_in_place";
 
@@ -54,5 +56,6 @@ pub const ALL: &[(&str, &str)] = &[
     (CUT_ONE_MORE, "recovery cuts the last whole record as well, at each start after a crash"),
     (SHORT_QUEUE_FILE_REFUSED, "recovery refuses a queue file without its full length"),
     (DAMAGE_HIDES_THE_REST, "a read that meets a damaged record passes over everything behind it"),
+    (REMOVAL_IS_DAMAGE, "a read whose records are removed while it waits for the disk finds them damaged"),
     (REPLACE_IN_PLACE, "a small file is rewritten in place"),
 ];

@@ -106,7 +106,9 @@ impl Core {
         }
         // Retention may have removed it while the disk was asked: that is no damage, and no failure.
         let mut state = self.state.lock();
-        if let Err(moved) = locate(&state, want) {
+        if let Err(moved) = locate(&state, want)
+            && !self.env.planted(planted::REMOVAL_IS_DAMAGE)
+        {
             self.env.probe("store.removed_under_a_read");
             return Ok(moved);
         }

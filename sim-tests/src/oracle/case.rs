@@ -42,6 +42,8 @@ pub(crate) struct Sent {
     pub(crate) commit: Option<u64>,
     pub(crate) rollback: Option<u64>,
     pub(crate) checks: Vec<u64>,
+    /// Checks that were answered by "unknown".
+    pub(crate) unknown: usize,
 }
 
 /// A message was seen by somebody, somewhere.
@@ -288,6 +290,7 @@ fn sends(record: &Record) -> BTreeMap<MessageKey, Sent> {
                 commit: None,
                 rollback: None,
                 checks: Vec::new(),
+                unknown: 0,
             };
             sends.insert(key, sent);
             continue;
@@ -298,6 +301,7 @@ fn sends(record: &Record) -> BTreeMap<MessageKey, Sent> {
             What::HalfSent { queue, .. } => sent.half = Some((event.at, queue)),
             What::Decision { verdict: Decided::Commit, .. } => _ = sent.commit.get_or_insert(event.at),
             What::Decision { verdict: Decided::Rollback, .. } => _ = sent.rollback.get_or_insert(event.at),
+            What::Decision { verdict: Decided::Unknown, asked: true, .. } => sent.unknown += 1,
             What::CheckAsked { .. } => sent.checks.push(event.at),
             _ => {}
         }

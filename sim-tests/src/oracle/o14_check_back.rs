@@ -73,9 +73,11 @@ fn survived(case: &Case, sent: &Sent) -> Option<u64> {
 
 fn put_aside(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, at: u64) {
     verdict.held();
-    let asked = sent.checks.len();
-    let known = sent.commit.is_some() || sent.rollback.is_some();
-    if asked >= case.contract.checks_max && !known {
+    let (asked, max) = (sent.checks.len(), case.contract.checks_max);
+    // A client rolls back, unasked, what was not stored as promised. If that is lost as well, the group is asked, and need
+    // not know.
+    let known = (sent.commit.is_some() || sent.rollback.is_some()) && sent.unknown < max;
+    if asked >= max && !known {
         return;
     }
     let answer = if known { ", which knew the answer" } else { "" };
@@ -186,6 +188,27 @@ mod tests {
         let mut tale = half(3);
         tale.there(DISCARD, 1, 0);
         tale.accepted(judge);
+    }
+
+    #[test]
+    fn put_aside_after_a_rollback_that_was_lost_and_that_its_group_knew_nothing_of() {
+        let mut tale = half(3);
+        tale.at(1_005, PRODUCER, What::Decision { key: key(1), verdict: Decided::Rollback, asked: false });
+        for n in 0..3 {
+            let unknown = What::Decision { key: key(1), verdict: Decided::Unknown, asked: true };
+            tale.at(4_001 + n * 2_000, PRODUCER, unknown);
+        }
+        tale.there(DISCARD, 1, 0);
+        tale.accepted(judge);
+    }
+
+    #[test]
+    fn put_aside_though_its_group_rolled_it_back_and_was_in_doubt_but_once() {
+        let mut tale = half(3);
+        tale.at(1_005, PRODUCER, What::Decision { key: key(1), verdict: Decided::Rollback, asked: false });
+        tale.at(4_001, PRODUCER, What::Decision { key: key(1), verdict: Decided::Unknown, asked: true });
+        tale.there(DISCARD, 1, 0);
+        tale.rejected(judge);
     }
 
     #[test]

@@ -92,6 +92,8 @@ fault_kinds! {
     ClockBack "fault.clock_back" 2,
     ClockStrobe "fault.clock_strobe" 1,
     ClockFrozen "fault.clock_frozen" 1,
+    CrashAtProbe "fault.crash_at_probe" 4,
+    SyncErrorThenCrash "fault.sync_error_then_crash" 2,
 }
 
 impl FaultKind {
@@ -116,7 +118,15 @@ impl FaultKind {
         use FaultKind::*;
         matches!(
             self,
-            Kill | OsCrash | OsCrashAll | CrashAgain | CleanStop | StopThenKill | LoseDisk | Rollback
+            Kill | OsCrash
+                | OsCrashAll
+                | CrashAgain
+                | CleanStop
+                | StopThenKill
+                | LoseDisk
+                | Rollback
+                | CrashAtProbe
+                | SyncErrorThenCrash
         )
     }
 }
@@ -350,11 +360,14 @@ impl State {
         let down = victims.iter().filter(|node| !node.is_up()).count();
         let all = kind == FaultKind::OsCrashAll;
         let wanted = if all { victims.len() } else { 1 };
-        let Some(victim) = pick.one(victims, 0) else { return };
+        let candidates = self.candidates(kind);
+        let Some(victim) = pick.one(&candidates, 0) else { return };
         if down + wanted > self.faults.down_max || (!all && !victim.is_up()) {
             return;
         }
-        self.world.bite(NodeId::WORLD, kind.name());
+        if kind != FaultKind::CrashAtProbe {
+            self.world.bite(NodeId::WORLD, kind.name());
+        }
         let taken: Vec<Node> = if all { victims.clone() } else { vec![victim.clone()] };
         let ids: Vec<NodeId> = taken.iter().map(Node::id).collect();
         self.kept_down.lock().extend(&ids);
@@ -383,6 +396,12 @@ impl State {
                     victim.crash(if os { Crash::Os } else { Crash::Process });
                 }
             }
+            FaultKind::SyncErrorThenCrash => self.fail_syncs_then_crash(victim, pick, span).await,
+            FaultKind::CrashAtProbe if !self.crash_at_probe(victim, pick, span).await => {
+                self.kept_down.lock().remove(&victim.id());
+                return;
+            }
+            FaultKind::CrashAtProbe => self.world.bite(NodeId::WORLD, kind.name()),
             _ => victim.os_crash(),
         }
         self.wait_ms(span).await;
@@ -392,6 +411,47 @@ impl State {
                 node.restart();
             }
         }
+    }
+
+    /// Whom a kind that takes down can hurt: a crash at a probe needs one that passes probes, a bad disk one that writes.
+    fn candidates(&self, kind: FaultKind) -> Vec<Node> {
+        let fits = |node: &&Node| match kind {
+            FaultKind::CrashAtProbe => !node.probes_passed().is_empty(),
+            FaultKind::SyncErrorThenCrash => node.disk().used() > 0,
+            _ => true,
+        };
+        self.faults.victims.iter().filter(fits).cloned().collect()
+    }
+
+    /// Crashes the process at one of the places that its program marked with a probe and that it passed before, each of
+    /// them as likely as any other: those passed seldom are where crashes by the clock hardly ever strike. False when it
+    /// did not come by in time.
+    async fn crash_at_probe(&self, victim: &Node, pick: &Pick, span: u64) -> bool {
+        let probes = victim.probes_passed();
+        let at = usize::try_from(pick.range("probe", 0, probes.len() as u64)).unwrap_or(0);
+        let Some(probe) = probes.get(at) else { return false };
+        let crash = if pick.range("how", 0, 2) == 0 { Crash::Os } else { Crash::Process };
+        victim.crash_at(probe, pick.range("visit", 1, 4), crash);
+        let crashed = tokio::select! {
+            biased;
+            () = victim.crashed_at_probe() => true,
+            () = self.wait_ms(1_000 + span) => false,
+        };
+        victim.forget_crash_points();
+        crashed
+    }
+
+    /// Syncs fail, some or all of them, and then the power goes: what a process took for synced is gone.
+    async fn fail_syncs_then_crash(&self, victim: &Node, pick: &Pick, span: u64) {
+        let rate = u32::try_from(pick.range("rate", 20_000, 1_000_000)).unwrap_or(0);
+        let sticks = pick.range("sticks", 0, 2) == 0;
+        victim.disk().with_faults(|faults| {
+            faults.sync_error = rate;
+            faults.sync_error_sticks = sticks;
+        });
+        self.wait_ms(pick.range("failing", 0, 200 + span)).await;
+        victim.os_crash();
+        victim.disk().heal();
     }
 
     async fn stop_cleanly(&self, victim: &Node, patience_ms: u64) {

@@ -1,5 +1,6 @@
 //! The simulator's side of [`Hooks`]: random streams, rare branches, probes, crash points, planted bugs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
@@ -29,6 +30,10 @@ pub(super) struct SimHooks {
 pub(super) struct Sites {
     visits: FastMap<&'static str, u64>,
     crash_points: Vec<CrashPoint>,
+    /// Every probe that was ever passed here.
+    passed: BTreeSet<&'static str>,
+    /// Crashes at crash points.
+    crashes: u64,
 }
 
 struct CrashPoint {
@@ -40,6 +45,26 @@ struct CrashPoint {
 impl Sites {
     pub(super) fn crash_at(&mut self, name: &str, visit: u64, crash: Crash) {
         self.crash_points.push(CrashPoint { name: name.to_owned(), visits_left: visit.max(1), crash });
+    }
+
+    pub(super) fn forget_crash_points(&mut self) {
+        self.crash_points.clear();
+    }
+
+    pub(super) fn passed(&self) -> Vec<&'static str> {
+        self.passed.iter().copied().collect()
+    }
+
+    pub(super) fn crashes(&self) -> u64 {
+        self.crashes
+    }
+
+    /// A process passes a probe, and may not survive it.
+    fn pass(&mut self, name: &'static str) -> Option<Crash> {
+        self.passed.insert(name);
+        let crash = self.crash_point(name)?;
+        self.crashes += 1;
+        Some(crash)
     }
 
     fn crash_point(&mut self, name: &str) -> Option<Crash> {
@@ -86,7 +111,7 @@ impl Hooks for SimHooks {
             return;
         }
         self.world.count(name);
-        let crash = self.node.sites.lock().crash_point(name);
+        let crash = self.node.sites.lock().pass(name);
         if let Some(crash) = crash {
             self.world.crash(&self.node, crash);
         }

@@ -394,6 +394,29 @@ impl Node {
         self.state.sites.lock().crash_at(name, visit, crash);
     }
 
+    /// No crash that [`Node::crash_at`] asked for happens any more.
+    pub(super) fn forget_crash_points(&self) {
+        self.state.sites.lock().forget_crash_points();
+    }
+
+    /// Every probe that a process of this node has passed so far, by name.
+    pub fn probes_passed(&self) -> Vec<&'static str> {
+        self.state.sites.lock().passed()
+    }
+
+    /// Ends when a process here dies of [`Node::crash_at`].
+    pub(super) async fn crashed_at_probe(&self) {
+        let crashes = || self.state.sites.lock().crashes();
+        let before = crashes();
+        loop {
+            let notified = self.state.down.notified();
+            if crashes() > before {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// Starts the process again. One that still runs is killed first.
     pub fn restart(&self) {
         self.kill();

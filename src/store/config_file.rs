@@ -57,6 +57,7 @@ pub async fn save(env: &Env, path: &Path, content: Bytes) -> Result<(), SaveErro
     let len = content.len() as u64;
     file.write_at(0, content).await.map_err(fail("write", &temporary))?;
     file.set_len(len).await.map_err(fail("write", &temporary))?;
+    env.probe("config_file.written");
     file.sync().await.map_err(fail("sync", &temporary))?;
     drop(file);
     if in_place {
@@ -71,6 +72,7 @@ pub async fn save(env: &Env, path: &Path, content: Bytes) -> Result<(), SaveErro
         }
         Err(error) => return Err(fail("rename", path)(error)),
     }
+    env.probe("config_file.put_aside");
     env.disk.rename(&temporary, path).await.map_err(fail("rename", &temporary))?;
     env.disk.sync_dir(dir).await.map_err(fail("sync", dir))
 }

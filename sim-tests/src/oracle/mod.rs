@@ -14,6 +14,7 @@ mod o01_no_acked_loss;
 mod o02_no_fabrication;
 mod o03_no_corruption;
 mod o04_offset_is_a_function;
+mod o05_durable_before_visible;
 mod o06_log_order;
 mod o07_delivery_order;
 mod o08_fifo;
@@ -69,6 +70,8 @@ pub(crate) struct Contract {
     pub(crate) only_crashes: bool,
     /// What had not settled in time.
     pub(crate) not_live: Option<String>,
+    /// What a look at each broker's files found in the end: the broker, and the damages in words.
+    pub(crate) files: Vec<(Name, Vec<String>)>,
 }
 
 /// A broken promise.
@@ -102,6 +105,7 @@ pub(crate) const ORACLES: &[Oracle] = &[
     Oracle { id: "O2", name: "no fabrication", judge: o02_no_fabrication::judge },
     Oracle { id: "O3", name: "no corruption", judge: o03_no_corruption::judge },
     Oracle { id: "O4", name: "an offset names one message", judge: o04_offset_is_a_function::judge },
+    Oracle { id: "O5", name: "seen is as durable as promised", judge: o05_durable_before_visible::judge },
     Oracle { id: "O6", name: "log order is send order", judge: o06_log_order::judge },
     Oracle { id: "O7", name: "delivery order", judge: o07_delivery_order::judge },
     Oracle { id: "O8", name: "one key, one order", judge: o08_fifo::judge },

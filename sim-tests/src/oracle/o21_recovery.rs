@@ -1,8 +1,10 @@
 //! O21, promised by the store: once everything has settled, a restart of the brokers (by a kill, or with a promise of disk
-//! also by a loss of power) changes nothing that can be read: nothing is missing, nothing comes back.
+//! also by a loss of power) changes nothing that can be read: nothing is missing, nothing comes back; and queue files,
+//! journal and checkpoint are then a function of the log.
 //!
-//! Evidence: the look before the restart and the one after it. Unknown: nothing; nobody sends in between. No excuse: what
-//! is left unsynced at a loss of power under sync flush is nothing that a reader had seen.
+//! Evidence: the look before the restart and the one after it; what `staticfire store check` says of the files that a kill
+//! would leave after the second one. Unknown: nothing; nobody sends in between. No excuse: what is left unsynced at a loss
+//! of power under sync flush is nothing that a reader had seen.
 
 use super::Case;
 use super::Verdict;
@@ -27,6 +29,12 @@ pub(crate) fn judge(case: &Case) -> Verdict {
         let what = format!("{key} came up as {} with the restart", case.place(place.0, place.1));
         verdict.broken(at, what).about(*key).at_place(place.0, place.1);
     }
+    for (broker, damages) in &case.contract.files {
+        verdict.held();
+        for damage in damages {
+            verdict.broken(at, format!("files of {}: {damage}", case.text(*broker)));
+        }
+    }
     verdict
 }
 
@@ -35,6 +43,7 @@ mod tests {
     use staticfire_chaos::history::Promise;
 
     use super::*;
+    use crate::oracle::tale::BROKER;
     use crate::oracle::tale::TOPIC;
     use crate::oracle::tale::Tale;
 
@@ -58,6 +67,20 @@ mod tests {
         let mut tale = two();
         tale.read(250_000, TOPIC, 2, 1);
         tale.rejected(judge);
+    }
+
+    #[test]
+    fn files_contradict_the_log() {
+        let mut tale = two();
+        tale.contract().files = vec![(BROKER, vec!["bytes behind the last record".to_owned()])];
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn files_agree_with_the_log() {
+        let mut tale = two();
+        tale.contract().files = vec![(BROKER, Vec::new())];
+        tale.accepted(judge);
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Tale {
             second_look_at: 200_000_000_000,
             not_live: None,
             only_crashes: false,
+            files: Vec::new(),
         };
         Tale { record, contract }
     }

@@ -2,6 +2,7 @@
 
 use staticfire::base::Draw;
 use staticfire::broker::config::FlushDiskType;
+use staticfire::store;
 
 /// Everything that is drawn before a run begins. Times are milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,62 @@ pub(crate) struct Plan {
     pub(crate) only_crashes: bool,
     /// The restart after everything has settled takes the power, not only the process.
     pub(crate) power: bool,
+    /// All bodies are as long as each other, as where machines send: a record fits where another one stood.
+    pub(crate) even_bytes: Option<u64>,
+    pub(crate) shape: Shape,
+}
+
+/// Sizes and times of a broker's store, in bytes and ms: small beside a run, so that files roll, units settle and reads
+/// miss memory in the middle of it, and each for itself, so that they do so in any order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    segment_bytes: u64,
+    queue_file_units: u32,
+    checkpoint_bytes: u64,
+    checkpoint_interval_ms: u64,
+    journal_bytes: u64,
+    settle_interval_ms: u64,
+    hot_bytes: u64,
+    tail_units: usize,
+}
+
+impl Shape {
+    fn draw(draw: Draw) -> Shape {
+        let draw = draw.domain("shape");
+        let one_of = |what: &str, of: &[u64]| {
+            let at = draw.range(what, 0, 0, 0, of.len() as u64);
+            of[usize::try_from(at).expect("a short list")]
+        };
+        Shape {
+            segment_bytes: one_of("segment", &[16_384, 32_768, 65_536, 65_536, 262_144]),
+            queue_file_units: one_of("queue file", &[8, 30, 200, 200, 1_000]) as u32,
+            checkpoint_bytes: one_of("checkpoint bytes", &[8_192, 65_536, 65_536, 131_072]),
+            checkpoint_interval_ms: one_of("checkpoint interval", &[50, 300, 1_000, 1_000, 10_000]),
+            journal_bytes: one_of("journal", &[1_024, 4_096, 4_096, 65_536]),
+            settle_interval_ms: one_of("settle interval", &[100, 1_000, 1_000, 10_000, 60_000]),
+            hot_bytes: one_of("hot", &[8_192, 131_072]),
+            tail_units: one_of("tail", &[64, 4_096]) as usize,
+        }
+    }
+
+    pub(crate) fn put_into(self, config: &mut store::Config) {
+        config.segment_bytes = self.segment_bytes;
+        config.queue_file_units = self.queue_file_units;
+        config.checkpoint_bytes = self.checkpoint_bytes;
+        config.checkpoint_interval_ms = self.checkpoint_interval_ms;
+        config.journal_bytes = self.journal_bytes;
+        config.settle_interval_ms = self.settle_interval_ms;
+        config.hot_bytes = self.hot_bytes;
+        config.tail_units = self.tail_units;
+    }
+
+    /// What a look at the closed files must know of them.
+    pub(crate) fn sizes(self) -> store::inspect::Sizes {
+        store::inspect::Sizes {
+            segment_bytes: Some(self.segment_bytes),
+            queue_file_bytes: Some(u64::from(self.queue_file_units) * 20),
+        }
+    }
 }
 
 /// `transactionTimeOut`, `transactionCheckInterval`, `transactionCheckMax`.
@@ -73,6 +130,8 @@ impl Plan {
             chaos_ms,
             only_crashes,
             power: flush == FlushDiskType::Sync && range("power", 0, 2) == 0,
+            even_bytes: (range("even", 0, 3) == 0).then(|| range("even bytes", 22, 3_500)),
+            shape: Shape::draw(draw),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The course of one run, from an empty world to a history that is over.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,11 @@ use staticfire::sim::Damage;
 use staticfire::sim::Faults;
 use staticfire::sim::Node;
 use staticfire::sim::World;
+use staticfire::store::inspect::ClosedStore;
+use staticfire::store::inspect::Finding;
 use staticfire_chaos::cluster::Cluster;
 use staticfire_chaos::history::Handled;
+use staticfire_chaos::history::Name;
 use staticfire_chaos::history::Record;
 use staticfire_chaos::history::What;
 use staticfire_chaos::operator::wait_until;
@@ -47,6 +51,7 @@ pub(crate) async fn run(world: World) -> (Record, Contract) {
         .brokers(plan.brokers)
         .flush(plan.flush)
         .queues(plan.queues)
+        .store_config(move |store| plan.shape.put_into(store))
         .topic(PLAIN)
         .topic(ORDERS)
         .topic(TRADES)
@@ -77,8 +82,10 @@ pub(crate) async fn run(world: World) -> (Record, Contract) {
         not_live = settle(&cluster, &site).await.map(|what| format!("after the last restart: {what}"));
     }
     look(&cluster, plan, &mut not_live).await;
+    let files = files(&cluster, plan).await;
     let mut contract = contract(&cluster, healed_at, second_look_at, not_live);
     contract.only_crashes = plan.only_crashes;
+    contract.files = files;
     (cluster.history().seal(), contract)
 }
 
@@ -286,6 +293,31 @@ async fn look(cluster: &Cluster, plan: Plan, not_live: &mut Option<String>) {
     }
 }
 
+/// What a check of each broker's store finds in the files that a kill of the broker would leave now.
+async fn files(cluster: &Cluster, plan: Plan) -> Vec<(Name, Vec<String>)> {
+    let world = cluster.world();
+    let mut found = Vec::new();
+    for broker in cluster.brokers() {
+        let inspector = world.machine(&format!("inspector-of-{}", broker.name()));
+        inspector.disk().restore(broker.disk().image());
+        let env = inspector.env();
+        let damages = match ClosedStore::open(&env, Path::new("store"), plan.shape.sizes()).await {
+            Ok(store) => match store.check(&mut |_| {}).await {
+                Ok(report) => report.findings.iter().map(|finding| told(finding)).collect(),
+                Err(error) => vec![error.to_string()],
+            },
+            Err(error) => vec![error.to_string()],
+        };
+        found.push((cluster.history().name(broker.name()), damages));
+    }
+    found
+}
+
+fn told(finding: &Finding) -> String {
+    let at = finding.at.map(|at| format!(" at {at}")).unwrap_or_default();
+    format!("{:?} in {}{at}: {}", finding.damage, finding.path.display(), finding.what)
+}
+
 fn contract(cluster: &Cluster, healed_at: u64, second_look_at: u64, not_live: Option<String>) -> Contract {
     let history = cluster.history();
     let groups = TOPICS.map(|(topic, group, ordered)| Group {
@@ -307,6 +339,7 @@ fn contract(cluster: &Cluster, healed_at: u64, second_look_at: u64, not_live: Op
         second_look_at,
         not_live,
         only_crashes: false,
+        files: Vec::new(),
     }
 }
 

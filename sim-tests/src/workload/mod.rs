@@ -148,13 +148,14 @@ impl Site {
         if let Some(job) = self.jobs.lock().values_mut().find(|job| job.producer == key.producer) {
             job.in_hand = false;
         }
-        let len = match self.of("len", key, 100) {
-            0..3 => 5_000,
+        let len = match (self.plan.even_bytes, self.of("len", key, 100)) {
+            (Some(bytes), _) => bytes,
+            (_, 0..3) => 5_000,
             // Several sectors, so that a power cut tears it.
-            3..60 if self.plan.only_crashes => 1_000 + self.of("bytes", key, 2_500) as usize,
-            _ => 22 + self.of("bytes", key, 400) as usize,
+            (_, 3..60) if self.plan.only_crashes => 1_000 + self.of("bytes", key, 2_500),
+            _ => 22 + self.of("bytes", key, 400),
         };
-        let sealed = key.seal(self.draw, len);
+        let sealed = key.seal(self.draw, len as usize);
         process.note(What::SendInvoked {
             key,
             topic: self.history.name(topic),

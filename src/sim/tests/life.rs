@@ -15,8 +15,12 @@ use crate::env::Env;
 use crate::sim::Crash;
 use crate::sim::Damage;
 use crate::sim::FailureKind;
+use crate::sim::FaultKind;
+use crate::sim::Faults;
 use crate::sim::Limits;
+use crate::sim::Node;
 use crate::sim::Seed;
+use crate::sim::World;
 use crate::sim::run;
 
 #[test]
@@ -143,6 +147,57 @@ fn a_process_crashes_at_the_point_that_was_named() {
         node.down().await;
         assert_eq!(*reached.lock(), 2);
     });
+}
+
+/// A process that writes and syncs without end, and counts what came of it.
+fn a_writer(world: &World, synced: &Arc<Mutex<(u64, u64)>>) -> Node {
+    let synced = Arc::clone(synced);
+    world.node("a", move |env| {
+        let synced = Arc::clone(&synced);
+        async move {
+            let file = env.disk.open(Path::new("f"), Access::Create).await.expect("creates");
+            loop {
+                file.write_at(0, Bytes::from_static(b"x")).await.expect("writes");
+                env.probe("before_sync");
+                let outcome = file.sync().await;
+                let mut counts = synced.lock();
+                *if outcome.is_ok() { &mut counts.0 } else { &mut counts.1 } += 1;
+                drop(counts);
+                env.sleep_ms(20).await;
+            }
+        }
+    })
+}
+
+/// Lets one kind of fault loose on a writer: how often it bit, how often the writer was started, what its syncs said.
+fn nemesis_of(kind: FaultKind, seed: u64) -> (u64, u64, (u64, u64)) {
+    let out = Arc::new(Mutex::new((0, 0)));
+    let inside = Arc::clone(&out);
+    let outcome = run(Seed(seed), Limits::default(), move |world| async move {
+        let node = a_writer(&world, &inside);
+        let faults = Faults::swarm(world.draw(), std::slice::from_ref(&node)).only(&[kind]);
+        world.sleep(Duration::from_secs(1)).await;
+        let nemesis = world.nemesis(faults);
+        world.sleep(Duration::from_secs(120)).await;
+        nemesis.stop().await;
+        node.incarnation()
+    });
+    let bites = outcome.report.probes.get(kind.name()).copied().unwrap_or(0);
+    let counts = *out.lock();
+    (bites, outcome.result.expect("nothing panics"), counts)
+}
+
+#[test]
+fn a_nemesis_crashes_who_passes_a_probe() {
+    let (bites, starts, _) = nemesis_of(FaultKind::CrashAtProbe, 6);
+    assert!(bites > 0 && starts == bites + 1, "{bites} bites, {starts} starts");
+}
+
+#[test]
+fn a_nemesis_fails_syncs_before_it_takes_the_power() {
+    let (bites, starts, (good, failed)) = nemesis_of(FaultKind::SyncErrorThenCrash, 6);
+    assert!(bites > 0 && starts == bites + 1, "{bites} bites, {starts} starts");
+    assert!(good > 0 && failed > 0, "{good} good syncs, {failed} failed");
 }
 
 #[test]

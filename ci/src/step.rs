@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -151,19 +151,30 @@ impl Failed {
 
 /// Runs a program and gives back all that it printed; an error when it could not start or did not end well.
 pub(crate) fn capture(command: &mut Command) -> Result<String, Failed> {
+    capture_telling(command, |_| {})
+}
+
+/// As [`capture`], and hands each line on while the command still runs.
+pub(crate) fn capture_telling(command: &mut Command, mut tell: impl FnMut(&str)) -> Result<String, Failed> {
     let shown = format!("$ {}", shown(command));
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
     let ended = (|| {
-        let (mut reader, writer) = io::pipe()?;
+        let (reader, writer) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let mut child = command.spawn()?;
         // The command keeps the pipe's writing ends; without this the reader would wait for ourselves.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut printed = Vec::new();
-        reader.read_to_end(&mut printed)?;
-        Ok::<_, io::Error>((child.wait()?, String::from_utf8_lossy(&printed).into_owned()))
+        let mut reader = BufReader::new(reader);
+        let (mut printed, mut line) = (String::new(), Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            let text = String::from_utf8_lossy(&line);
+            tell(text.trim_end());
+            printed.push_str(&text);
+            line.clear();
+        }
+        Ok::<_, io::Error>((child.wait()?, printed))
     })();
     match ended {
         Ok((status, printed)) if status.success() => Ok(printed),

@@ -3,13 +3,18 @@
 //! The search is a test of `sim-tests`, which prints one line of JSON for each row. Here: starting it, and the table that
 //! `docs/ZOO.md` publishes.
 
+use std::io;
+use std::io::Write as _;
+
 use serde_json::Value;
 
 use crate::sim::{PROFILE, Simulation};
-use crate::step::{Failed, Gate, Outcome, Passed, capture};
+use crate::step::{Failed, Gate, Outcome, Passed, capture_telling};
 
 /// With which the test marks its rows.
 const MARK: &str = "@zoo ";
+/// With which it marks how far it has come, for people who wait.
+const NEWS: &str = "@zoo-news ";
 const SEARCHES: [&str; 3] = ["swarm", "crash_images", "flipped_bits"];
 
 pub(crate) fn zoo(gate: &mut Gate, seeds: u64, row: Option<&str>) {
@@ -17,7 +22,12 @@ pub(crate) fn zoo(gate: &mut Gate, seeds: u64, row: Option<&str>) {
     gate.step("zoo", || {
         let mut command = simulation.one(PROFILE, "zoo::table::table");
         command.env("ZOO_SEEDS", seeds.to_string()).env("ZOO_ROW", row.unwrap_or_default());
-        judge(&capture(&mut command)?)
+        judge(&capture_telling(&mut command, |line| {
+            if let Some(news) = line.strip_prefix(NEWS) {
+                // Whether anybody reads it is not the search's business.
+                let _ = writeln!(io::stderr().lock(), "{news}");
+            }
+        })?)
     });
 }
 

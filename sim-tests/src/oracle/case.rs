@@ -16,6 +16,7 @@ use staticfire_chaos::identity::MessageKey;
 
 use super::Contract;
 use super::Group;
+use super::Rotten;
 
 /// RocketMQ syncs an async log at least so often: what is older than this when the power goes is safe.
 const THOROUGH_NS: u64 = 10_000_000_000;
@@ -206,6 +207,20 @@ impl Case {
             Some(sent) => self.faults_of(queue.broker, &["OsCrash", "SyncFailed"], sent, at),
             None => Vec::new(),
         }
+    }
+
+    /// What makes it legal that nobody can read what lies at an offset: this very record is rotten.
+    pub(crate) fn rotten_at(&self, queue: Queue, offset: u64) -> Vec<u32> {
+        self.rotten(|rotten| (rotten.queue, rotten.offset) == (queue, offset))
+    }
+
+    /// What makes it legal that a message does not reach a reader: a stored copy of it is rotten.
+    pub(crate) fn rotten_copy(&self, key: MessageKey) -> Vec<u32> {
+        self.rotten(|rotten| rotten.key == key)
+    }
+
+    fn rotten(&self, is: impl Fn(&Rotten) -> bool) -> Vec<u32> {
+        self.contract.rotten.iter().filter(|rotten| is(rotten)).map(|rotten| rotten.entry).collect()
     }
 
     /// Entries of some kinds about a node that overlap a span.

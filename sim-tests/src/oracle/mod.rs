@@ -51,6 +51,17 @@ pub(crate) struct Group {
     pub(crate) retries: u32,
 }
 
+/// A stored message that a fault damaged, known by the record that stood where a byte changed: nobody else may hide behind
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rotten {
+    pub(crate) queue: Queue,
+    pub(crate) offset: u64,
+    pub(crate) key: MessageKey,
+    /// Of the entry in the ledger.
+    pub(crate) entry: u32,
+}
+
 /// What a run was promised, and its landmarks in true nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Contract {
@@ -70,6 +81,8 @@ pub(crate) struct Contract {
     pub(crate) only_crashes: bool,
     /// What had not settled in time.
     pub(crate) not_live: Option<String>,
+    /// Stored messages of which a byte changed on the disk.
+    pub(crate) rotten: Vec<Rotten>,
     /// What a look at each broker's files found in the end: the broker, and the damages in words.
     pub(crate) files: Vec<(Name, Vec<String>)>,
 }

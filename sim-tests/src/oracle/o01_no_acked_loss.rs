@@ -7,7 +7,8 @@
 //! Excuse, for a promise of memory alone: the broker lost power, or a failed sync threw pages away, within the longest time
 //! that an async log is left alone; and what is lost is a suffix, nothing acknowledged behind it survived. Or the group had
 //! read another message at this very offset, which was lost so, and skips the one that came there after it, as it does
-//! in RocketMQ. A promise of disk has no excuse.
+//! in RocketMQ. For any promise: a byte of this very record changed on the disk, and nothing is told in its place; its
+//! neighbours have no excuse.
 
 use staticfire_chaos::history::Handled;
 use staticfire_chaos::history::Promise;
@@ -44,6 +45,10 @@ fn lost(case: &Case, verdict: &mut Verdict, key: MessageKey, at: u64, queue: Que
         Some(other) => format!("{key} was acknowledged as {place}, which now holds {other}"),
         None => format!("{key} was acknowledged as {place}, where nothing is any more"),
     };
+    let rotten = case.rotten_at(queue, offset);
+    if !rotten.is_empty() && !case.first_look.contains_key(&(queue, offset)) {
+        return verdict.excuse(what, rotten);
+    }
     if case.contract.promise == Promise::Memory {
         let entries = case.memory_lost(queue.broker, at);
         let crash = case.faults.iter().filter(|f| entries.contains(&f.number)).map(|f| f.at).max();
@@ -95,6 +100,10 @@ fn settled(
         return;
     }
     let what = format!("{key} is settled for group {} neither way", case.text(group.name));
+    let rotten = case.rotten_copy(key);
+    if !rotten.is_empty() {
+        return verdict.excuse(what, rotten);
+    }
     if case.contract.promise == Promise::Memory {
         let mut entries = case.given_out_again(queue, offset, key, at);
         entries.extend(stored.iter().flat_map(|at| case.memory_lost(queue.broker, *at)));
@@ -208,6 +217,43 @@ mod tests {
         tale.sent(9_000, 2, 0);
         tale.there(TOPIC, 2, 0);
         tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_rotten_record_does_not_excuse_its_neighbour() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.sent(1_000, 1, 0);
+        tale.sent(1_100, 2, 1);
+        tale.rots(50_000, 1, 0);
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn nor_another_message_in_its_place() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.sent(1_000, 1, 0);
+        tale.rots(50_000, 1, 0);
+        tale.there(TOPIC, 2, 0);
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_rotten_record_is_lost_alone() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.sent(1_000, 1, 0);
+        tale.sent(1_100, 2, 1);
+        tale.handled(1_200, 2, 1);
+        tale.rots(50_000, 1, 0);
+        tale.there(TOPIC, 2, 1);
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn a_group_cannot_settle_what_rotted_before_it_came_to_it() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.sent(1_000, 1, 0);
+        tale.rots(50_000, 1, 0);
+        tale.excused(judge);
     }
 
     #[test]

@@ -48,7 +48,16 @@ pub(crate) fn judge(case: &Case) -> Verdict {
                 && case.contract.not_live.is_none()
             {
                 let what = format!("{} follows {}", case.place(*queue, *offset), case.place(of, before));
-                verdict.broken(case.contract.healed_at, what).at_place(*queue, before + 1);
+                let missing = (before + 1..*offset).map(|missing| (missing, case.rotten_at(of, missing)));
+                let missing: Vec<(u64, Vec<u32>)> = missing.collect();
+                match missing.iter().find(|(_, rotten)| rotten.is_empty()) {
+                    Some((at, _)) => {
+                        verdict.broken(case.contract.healed_at, what).at_place(of, *at);
+                    }
+                    None => {
+                        verdict.excuse(what, missing.into_iter().flat_map(|(_, rotten)| rotten).collect())
+                    }
+                }
             }
             last = Some((*queue, *offset));
         }
@@ -88,6 +97,24 @@ mod tests {
         tale.there(TOPIC, 1, 0);
         tale.there(TOPIC, 2, 2);
         tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_rotten_record_hides_its_neighbour() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.rots(50_000, 2, 1);
+        tale.there(TOPIC, 1, 0);
+        tale.there(TOPIC, 4, 3);
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_rotten_record_is_skipped() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.rots(50_000, 2, 1);
+        tale.there(TOPIC, 1, 0);
+        tale.there(TOPIC, 3, 2);
+        tale.excused(judge);
     }
 
     #[test]

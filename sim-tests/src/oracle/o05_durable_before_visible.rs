@@ -3,7 +3,9 @@
 //!
 //! Evidence: for a promise of disk, every read, every handler's start and every maximum that an observer was told before
 //! the broker lost power; what the first look finds there. Unknown: for a promise of memory nothing is promised beyond
-//! a kill, which O1 and O21 judge; what did not settle may not have been there to be read. No excuse.
+//! a kill, which O1 and O21 judge; what did not settle may not have been there to be read.
+//!
+//! Excuse: a byte of this very record changed on the disk, and nothing is told in its place.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -42,7 +44,12 @@ pub(crate) fn judge(case: &Case) -> Verdict {
                 seen.key,
                 case.place(seen.queue, seen.offset)
             );
-            verdict.broken(seen.at, what).about(seen.key).at_place(seen.queue, seen.offset);
+            let rotten = case.rotten_at(seen.queue, seen.offset);
+            if case.first_look.contains_key(&place) || rotten.is_empty() {
+                verdict.broken(seen.at, what).about(seen.key).at_place(seen.queue, seen.offset);
+            } else {
+                verdict.excuse(what, rotten);
+            }
         }
     }
     maxima(case, &mut verdict, before_crash);
@@ -114,6 +121,25 @@ mod tests {
         tale.bounds(1_000, 0, 3);
         power(&mut tale, 1_100);
         tale.bounds(150_000, 0, 2);
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn what_rotted_later_is_gone_for_another_reason() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.handled(1_000, 1, 0);
+        power(&mut tale, 1_100);
+        tale.rots(50_000, 1, 0);
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn what_rotted_excuses_no_neighbour() {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.handled(1_000, 1, 0);
+        tale.handled(1_000, 2, 1);
+        power(&mut tale, 1_100);
+        tale.rots(50_000, 1, 0);
         tale.rejected(judge);
     }
 

@@ -7,7 +7,8 @@
 //! Excuse, for a promise of memory alone: the broker lost power between the two acknowledgements, so that offsets are given
 //! out again, or a batch is the end of what survived. For any promise, a copy of a batch that was never
 //! acknowledged and that the broker was storing when it lost power: of its records, stored one by one as in RocketMQ, the
-//! first ones may stay, although its producer tried another broker and the whole batch is there.
+//! first ones may stay, although its producer tried another broker and the whole batch is there. Or the very record of a
+//! member was damaged on the disk by a fault.
 
 use std::collections::BTreeMap;
 
@@ -62,6 +63,11 @@ fn batches(case: &Case, verdict: &mut Verdict) {
                     "{key} of a batch of {of} is {}, and {member} is not beside it",
                     case.place(*queue, *offset)
                 );
+                let rotten = place.map(|place| case.rotten_at(*queue, place)).unwrap_or_default();
+                if there.is_none() && !rotten.is_empty() {
+                    verdict.excuse(what, rotten);
+                    continue;
+                }
                 let crashes = case.faults_of(queue.broker, &["OsCrash"], sent.at, case.contract.healed_at);
                 // What is missing is an end, and every record before it is there.
                 let is_end = other > index && place.is_some_and(|place| !is_here(case, *queue, place, key));
@@ -146,6 +152,20 @@ mod tests {
         tale.acked(1_002, 1, 0);
         tale.acked(1_002, 2, 1);
         tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_rotten_member_is_missing_in_its_batch() {
+        let mut tale = half_a_batch(1);
+        tale.rots(50_000, 2, 1);
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn another_rotten_record_excuses_no_member() {
+        let mut tale = half_a_batch(1);
+        tale.rots(50_000, 3, 2);
         tale.rejected(judge);
     }
 

@@ -5,7 +5,8 @@
 //! the order of their first lines says nothing; a gap in the end does. Unknown: what a process held when it died; somebody
 //! must have it later.
 //!
-//! Excuse, for a promise of memory alone: the broker lost power, so that its queues shrank under their readers.
+//! Excuse, for a promise of memory alone: the broker lost power, so that its queues shrank under their readers. For any
+//! promise: a fault damaged this very record on the disk.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -31,8 +32,7 @@ pub(crate) fn judge(case: &Case) -> Verdict {
         let ordered = case.group(group).is_some_and(|group| group.ordered);
         if let Some(before) = top.get(&life).copied().filter(|_| ordered) {
             verdict.held();
-            let missing = (before + 1..offset).find(|skipped| !seen.contains(skipped));
-            if let Some(missing) = missing {
+            for missing in (before + 1..offset).filter(|skipped| !seen.contains(skipped)) {
                 let what = format!(
                     "{} started {} after {}, and nobody had {missing}",
                     case.text(run.node),
@@ -52,7 +52,7 @@ pub(crate) fn judge(case: &Case) -> Verdict {
     for ((node, _, group, queue), (low, high, at)) in span {
         let seen = &had[&(group, queue)];
         verdict.held();
-        if let Some(missing) = (low..high).find(|offset| !seen.contains(offset)) {
+        for missing in (low..high).filter(|offset| !seen.contains(offset)) {
             let what = format!(
                 "{} had {} to {high} of {}, and nobody ever had {missing}",
                 case.text(node),
@@ -66,6 +66,10 @@ pub(crate) fn judge(case: &Case) -> Verdict {
 }
 
 fn excuse_or_break(case: &Case, verdict: &mut Verdict, queue: Queue, missing: u64, at: u64, what: String) {
+    let rotten = case.rotten_at(queue, missing);
+    if !rotten.is_empty() {
+        return verdict.excuse(what, rotten);
+    }
     let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], 0, at);
     if case.contract.promise == Promise::Memory && !entries.is_empty() {
         return verdict.excuse(what, entries);
@@ -96,6 +100,25 @@ mod tests {
         tale.handled(1_000, 1, 0);
         tale.handled(1_100, 3, 2);
         tale.rejected(judge);
+    }
+
+    fn three_and_the_second_rotten(also_missing: u32) -> Tale {
+        let mut tale = Tale::new(Promise::Disk);
+        tale.rots(900, 2, 1);
+        for seq in [1, 3, 4].into_iter().filter(|seq| *seq != also_missing) {
+            tale.handled(1_000, seq, u64::from(seq - 1));
+        }
+        tale
+    }
+
+    #[test]
+    fn a_rotten_record_hides_its_neighbour() {
+        three_and_the_second_rotten(3).rejected(judge);
+    }
+
+    #[test]
+    fn a_rotten_record_is_passed_over() {
+        three_and_the_second_rotten(0).excused(judge);
     }
 
     #[test]

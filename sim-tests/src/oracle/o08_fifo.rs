@@ -5,7 +5,8 @@
 //! process that died has ended all of its own. Unknown: where a send without an answer lies; it is left out.
 //!
 //! Excuses: of the first half, for a promise of memory alone, that the earlier message was lost with the power, or came
-//! to an offset whose former message was, so that its readers skip it. Of the
+//! to an offset whose former message was, so that its readers skip it; for any promise, that it rotted before anybody
+//! had done it. Of the
 //! second half, that the member that had the queue first was paused, or its clock or the broker's was bent, while its
 //! handler ran: its lease then ends without its knowledge.
 
@@ -56,6 +57,11 @@ fn in_order(case: &Case, verdict: &mut Verdict, group: &Group, runs: &[&Run]) {
             continue;
         }
         let what = format!("{key} was started before {before} was done");
+        let rotten = case.rotten_copy(before);
+        if !rotten.is_empty() && !done.contains_key(&before) {
+            verdict.excuse(what, rotten);
+            continue;
+        }
         let mut entries = case.memory_lost(queue.broker, stored);
         entries.extend(case.given_out_again(queue, place, before, stored));
         if case.contract.promise == Promise::Memory && !entries.is_empty() {
@@ -116,6 +122,23 @@ mod tests {
     #[test]
     fn the_second_step_is_done_first() {
         let mut tale = two_steps();
+        tale.handled(2_000, 2, 1);
+        tale.handled(2_100, 1, 0);
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_step_that_rotted_is_never_done() {
+        let mut tale = two_steps();
+        tale.rots(1_500, 1, 0);
+        tale.handled(2_000, 2, 1);
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn a_step_that_rotted_and_is_done_later_all_the_same() {
+        let mut tale = two_steps();
+        tale.rots(1_500, 1, 0);
         tale.handled(2_000, 2, 1);
         tale.handled(2_100, 1, 0);
         tale.rejected(judge);

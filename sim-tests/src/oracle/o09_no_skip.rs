@@ -5,7 +5,7 @@
 //! each offset. Unknown: offsets at which nobody ever saw anything.
 //!
 //! Excuse, for a promise of memory alone: the broker lost power before, and its queues shrank below offsets that readers
-//! had committed.
+//! had committed. For any promise: a fault damaged this very record on the disk, and nobody can handle it.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -56,6 +56,11 @@ pub(crate) fn judge(case: &Case) -> Verdict {
                 offset.0,
                 case.place(queue, *below)
             );
+            let rotten = case.rotten_at(queue, *below);
+            if !rotten.is_empty() {
+                verdict.excuse(what, rotten);
+                continue;
+            }
             let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], 0, event.at);
             if case.contract.promise == Promise::Memory && !entries.is_empty() {
                 verdict.excuse(what, entries);
@@ -93,6 +98,28 @@ mod tests {
         tale.handled(1_100, 2, 1);
         tale.committed(1_200, 2);
         tale.rejected(judge);
+    }
+
+    fn three_committed_and_the_second_rotten(rotten: u32) -> Tale {
+        let mut tale = Tale::new(Promise::Disk);
+        for seq in 1..=3 {
+            tale.sent(1_000 + u64::from(seq), seq, u64::from(seq - 1));
+        }
+        tale.rots(1_050, rotten, u64::from(rotten - 1));
+        tale.handled(1_100, 1, 0);
+        tale.handled(1_100, 3, 2);
+        tale.committed(1_200, 3);
+        tale
+    }
+
+    #[test]
+    fn a_rotten_record_is_committed_over() {
+        three_committed_and_the_second_rotten(2).excused(judge);
+    }
+
+    #[test]
+    fn a_rotten_neighbour_excuses_nothing() {
+        three_committed_and_the_second_rotten(3).rejected(judge);
     }
 
     #[test]

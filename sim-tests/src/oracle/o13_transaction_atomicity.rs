@@ -6,7 +6,8 @@
 //! for what becomes visible.
 //!
 //! Excuse, for a promise of memory alone: the broker lost power after the half was stored. Its answer takes a while to
-//! reach the sender, so it may have been stored at any time since it was sent.
+//! reach the sender, so it may have been stored at any time since it was sent. For any promise: the
+//! message itself rotted on the disk before anybody saw it.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -79,6 +80,10 @@ fn unseen(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent) {
         return;
     }
     let what = format!("{key} was committed, and nobody ever saw it");
+    let rotten = case.rotten_copy(key);
+    if !rotten.is_empty() {
+        return verdict.excuse(what, rotten);
+    }
     let entries = case.faults_of(queue.broker, &["OsCrash", "SyncFailed"], sent.at, u64::MAX);
     if case.contract.promise == Promise::Memory && !entries.is_empty() {
         return verdict.excuse(what, entries);
@@ -130,6 +135,20 @@ mod tests {
     fn a_message_that_was_committed_is_never_seen() {
         let mut tale = half(Promise::Disk, Some(Decided::Commit));
         tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.rejected(judge);
+    }
+
+    #[test]
+    fn a_message_that_was_committed_rotted_before_anybody_saw_it() {
+        let mut tale = half(Promise::Disk, Some(Decided::Commit));
+        tale.rots(1_500, 1, 0);
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn another_one_rotted() {
+        let mut tale = half(Promise::Disk, Some(Decided::Commit));
+        tale.rots(1_500, 2, 0);
         tale.rejected(judge);
     }
 

@@ -19,6 +19,7 @@ use staticfire_chaos::identity::MessageKey;
 use super::Case;
 use super::Contract;
 use super::Group;
+use super::Rotten;
 use super::Verdict;
 
 const NAMES: [&str; 12] = [
@@ -75,6 +76,7 @@ impl Tale {
             second_look_at: 200_000_000_000,
             not_live: None,
             only_crashes: false,
+            rotten: Vec::new(),
             files: Vec::new(),
         };
         Tale { record, contract }
@@ -179,6 +181,13 @@ impl Tale {
 
     pub(crate) fn healed(&mut self, ms: u64, node: Name, number: u32) {
         self.in_life(ms, node, 0, What::FaultHealed(number));
+    }
+
+    /// A byte of the stored message changed on the broker's disk.
+    pub(crate) fn rots(&mut self, ms: u64, seq: u32, offset: u64) {
+        let entry = u32::try_from(self.record.faults.len()).unwrap();
+        self.fault(ms, BROKER, "Rot { path: \"commitlog\", offset: 1, len: 1 }");
+        self.contract.rotten.push(Rotten { queue: queue_of(TOPIC), offset, key: key(seq), entry });
     }
 
     pub(crate) fn end(mut self) -> Case {

@@ -9,6 +9,7 @@
 //!
 //! Not here: the promises (`oracle`), what clients do (`workload`).
 
+mod disks;
 pub(crate) mod plan;
 mod report;
 mod scenario;

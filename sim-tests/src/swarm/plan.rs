@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) only_crashes: bool,
     /// The restart after everything has settled takes the power, not only the process.
     pub(crate) power: bool,
+    /// How often a bit of a closed record flips.
+    pub(crate) rots: u64,
     /// All bodies are as long as each other, as where machines send: a record fits where another one stood.
     pub(crate) even_bytes: Option<u64>,
     pub(crate) shape: Shape,
@@ -45,12 +47,13 @@ pub(crate) struct Shape {
     checkpoint_interval_ms: u64,
     journal_bytes: u64,
     settle_interval_ms: u64,
-    hot_bytes: u64,
+    pub(crate) hot_bytes: u64,
     tail_units: usize,
 }
 
 impl Shape {
-    fn draw(draw: Draw) -> Shape {
+    /// `cold` leaves little of the log to memory.
+    fn draw(draw: Draw, cold: bool) -> Shape {
         let draw = draw.domain("shape");
         let one_of = |what: &str, of: &[u64]| {
             let at = draw.range(what, 0, 0, 0, of.len() as u64);
@@ -63,7 +66,7 @@ impl Shape {
             checkpoint_interval_ms: one_of("checkpoint interval", &[50, 300, 1_000, 1_000, 10_000]),
             journal_bytes: one_of("journal", &[1_024, 4_096, 4_096, 65_536]),
             settle_interval_ms: one_of("settle interval", &[100, 1_000, 1_000, 10_000, 60_000]),
-            hot_bytes: one_of("hot", &[8_192, 131_072]),
+            hot_bytes: if cold { 8_192 } else { one_of("hot", &[8_192, 131_072]) },
             tail_units: one_of("tail", &[64, 4_096]) as usize,
         }
     }
@@ -112,6 +115,9 @@ impl Plan {
         let (plain, orders, trades) =
             (range("plain", 10, 80), range("orders", 10, 60), range("trades", 4, 30));
         let slow = range("slow handlers", 0, 3) == 0;
+        // What was never promised to be durable is not told apart from what rotted.
+        let rots =
+            if flush == FlushDiskType::Sync && range("rot", 0, 4) == 0 { range("rots", 1, 6) } else { 0 };
         Plan {
             flush,
             name_servers: range("name servers", 1, 3) as usize,
@@ -130,8 +136,9 @@ impl Plan {
             chaos_ms,
             only_crashes,
             power: flush == FlushDiskType::Sync && range("power", 0, 2) == 0,
+            rots,
             even_bytes: (range("even", 0, 3) == 0).then(|| range("even bytes", 22, 3_500)),
-            shape: Shape::draw(draw),
+            shape: Shape::draw(draw, rots > 0),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The course of one run, from an empty world to a history that is over.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use staticfire::broker::config::DelayLevels;
 use staticfire::broker::config::FlushDiskType;
 use staticfire::protocol::names;
@@ -11,15 +11,13 @@ use staticfire::sim::Damage;
 use staticfire::sim::Faults;
 use staticfire::sim::Node;
 use staticfire::sim::World;
-use staticfire::store::inspect::ClosedStore;
-use staticfire::store::inspect::Finding;
 use staticfire_chaos::cluster::Cluster;
 use staticfire_chaos::history::Handled;
-use staticfire_chaos::history::Name;
 use staticfire_chaos::history::Record;
 use staticfire_chaos::history::What;
 use staticfire_chaos::operator::wait_until;
 
+use super::disks;
 use super::plan;
 use super::plan::Plan;
 use crate::oracle::Contract;
@@ -66,7 +64,13 @@ pub(crate) async fn run(world: World) -> (Record, Contract) {
     let site = Arc::new(Site::new(plan, world.draw(), cluster.promise(), cluster.history()));
     let clients = start_clients(&cluster, &site);
     observe(&cluster);
-    break_things(&world, &cluster, &clients, plan).await;
+    let hits = Mutex::default();
+    tokio::select! {
+        biased;
+        () = break_things(&world, &cluster, &clients, plan) => {}
+        () = disks::rot(&cluster, plan, &hits) => {}
+    }
+    let hits = hits.into_inner();
     replace_bad_disks(&world, &cluster);
     let healed_at = now(&world);
     let mut not_live = settle(&cluster, &site).await;
@@ -82,9 +86,10 @@ pub(crate) async fn run(world: World) -> (Record, Contract) {
         not_live = settle(&cluster, &site).await.map(|what| format!("after the last restart: {what}"));
     }
     look(&cluster, plan, &mut not_live).await;
-    let files = files(&cluster, plan).await;
+    let files = disks::damages(&cluster, plan, &hits).await;
     let mut contract = contract(&cluster, healed_at, second_look_at, not_live);
     contract.only_crashes = plan.only_crashes;
+    contract.rotten = hits.into_iter().map(|(_, rotten)| rotten).collect();
     contract.files = files;
     (cluster.history().seal(), contract)
 }
@@ -293,31 +298,6 @@ async fn look(cluster: &Cluster, plan: Plan, not_live: &mut Option<String>) {
     }
 }
 
-/// What a check of each broker's store finds in the files that a kill of the broker would leave now.
-async fn files(cluster: &Cluster, plan: Plan) -> Vec<(Name, Vec<String>)> {
-    let world = cluster.world();
-    let mut found = Vec::new();
-    for broker in cluster.brokers() {
-        let inspector = world.machine(&format!("inspector-of-{}", broker.name()));
-        inspector.disk().restore(broker.disk().image());
-        let env = inspector.env();
-        let damages = match ClosedStore::open(&env, Path::new("store"), plan.shape.sizes()).await {
-            Ok(store) => match store.check(&mut |_| {}).await {
-                Ok(report) => report.findings.iter().map(|finding| told(finding)).collect(),
-                Err(error) => vec![error.to_string()],
-            },
-            Err(error) => vec![error.to_string()],
-        };
-        found.push((cluster.history().name(broker.name()), damages));
-    }
-    found
-}
-
-fn told(finding: &Finding) -> String {
-    let at = finding.at.map(|at| format!(" at {at}")).unwrap_or_default();
-    format!("{:?} in {}{at}: {}", finding.damage, finding.path.display(), finding.what)
-}
-
 fn contract(cluster: &Cluster, healed_at: u64, second_look_at: u64, not_live: Option<String>) -> Contract {
     let history = cluster.history();
     let groups = TOPICS.map(|(topic, group, ordered)| Group {
@@ -339,6 +319,7 @@ fn contract(cluster: &Cluster, healed_at: u64, second_look_at: u64, not_live: Op
         second_look_at,
         not_live,
         only_crashes: false,
+        rotten: Vec::new(),
         files: Vec::new(),
     }
 }

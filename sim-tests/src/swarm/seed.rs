@@ -35,6 +35,8 @@ pub(crate) struct Ran {
     pub(crate) probes: BTreeMap<String, u64>,
     pub(crate) faults: u64,
     pub(crate) crashes: u64,
+    /// Stored messages that rotted.
+    pub(crate) rotten: u64,
 }
 
 /// Runs a seed with bugs planted by name. `verbose` keeps the trace.
@@ -69,6 +71,7 @@ pub(crate) fn run(seed: u64, planted: &[&str], verbose: bool) -> Ran {
             ran.story.push_str(&report::replay(seed, planted));
         }
         Ok((record, contract)) => {
+            ran.rotten = contract.rotten.len() as u64;
             let case = Case::new(record.clone(), contract.clone());
             for oracle in ORACLES {
                 let verdict = (oracle.judge)(&case);

@@ -4,6 +4,7 @@
 //! workload of the store, crashed at each sync), and bits flipped somewhere in a log. A mistake counts as found by a seed that
 //! fails with it and passes without.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use staticfire::store::planted;
@@ -19,6 +20,11 @@ const SEEDS: &str = "ZOO_SEEDS";
 /// Only rows with this id, or whose bug contains it.
 const ROW: &str = "ZOO_ROW";
 const MARK: &str = "@zoo ";
+/// Marks what tells somebody who waits how far it is.
+const NEWS: &str = "@zoo-news ";
+/// Seeds between two such lines.
+const TOLD_EVERY: usize = 100;
+const PROCESSES: u64 = 2;
 /// The first seed of the swarm: other ones than those of the sweep.
 const FROM: u64 = 20_000;
 /// Seeds of the flipped bits, and of the crash images: thousands of recoveries each.
@@ -48,15 +54,27 @@ const ROWS: &[Row] = &[
 /// Seeds tried until one found it, and the promise that it broke.
 type Found = Option<(u64, String)>;
 
-fn by_swarm(bug: &str, count: u64) -> Found {
+/// The first seed of the swarm, on all cores: every one before it was tried.
+fn by_swarm(id: &str, bug: &str, count: u64) -> Found {
+    let mut tried = BTreeSet::new();
     let mut found: Option<(u64, Vec<String>)> = None;
-    sweep::run(Batch { from: FROM, step: 1, count }, 1, &[bug], |ran| {
-        if !ran.broken.is_empty() && seed::run(ran.seed, &[], false).broken.is_empty() {
-            found = Some((ran.seed - FROM + 1, ran.broken.clone()));
+    sweep::run(Batch { from: FROM, step: 1, count }, PROCESSES, &[bug], |ran| {
+        tried.insert(ran.seed);
+        let earlier = found.as_ref().is_none_or(|(seed, _)| ran.seed < *seed);
+        if !ran.broken.is_empty() && earlier && seed::run(ran.seed, &[], false).broken.is_empty() {
+            found = Some((ran.seed, ran.broken.clone()));
         }
-        found.is_some()
+        if tried.len().is_multiple_of(TOLD_EVERY) && found.is_none() {
+            tell(&format!("{id} {bug}: not found by {} seeds of the swarm so far", tried.len()));
+        }
+        // Another process may still be at an earlier seed.
+        found.as_ref().is_some_and(|(seed, _)| tried.range(..seed).count() as u64 == seed - FROM)
     });
-    found.map(|(seeds, broken)| (seeds, broken.join(" ")))
+    found.map(|(seed, broken)| (seed - FROM + 1, broken.join(" ")))
+}
+
+fn tell(news: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "\n{NEWS}{news}");
 }
 
 fn first(seeds: u64, run: impl Fn(u64, bool) -> Result<(), String>) -> Found {
@@ -88,7 +106,7 @@ fn table() {
     let asked = |row: &&Row| row.id == wanted || row.bug.contains(&wanted);
     for Row { id, bug, what } in ROWS.iter().filter(asked) {
         let found = [
-            ("swarm", by_swarm(bug, seeds)),
+            ("swarm", by_swarm(id, bug, seeds)),
             ("crash_images", by_crash_images(bug)),
             ("flipped_bits", by_flipped_bits(bug)),
         ];
@@ -99,6 +117,7 @@ fn table() {
                 Some((search.to_owned(), serde_json::json!({ "seeds": seeds, "promise": promise })))
             })
             .collect();
+        tell(&format!("{id} {bug}: {}", serde_json::Value::Object(found.clone())));
         let row = serde_json::json!({ "row": id, "bug": bug, "what": what, "of": seeds, "found": found });
         let _ = writeln!(std::io::stdout().lock(), "\n{MARK}{row}");
     }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::image::DiskImage;
 use super::image::Loss;
+use super::image::Name;
 use super::image::Survival;
 use super::inode::PAGE;
 use crate::base::Draw;
@@ -323,6 +324,27 @@ impl DiskControl<'_> {
     /// Flips a bit somewhere; with `platter_only` readers notice after a power loss only. False on an empty disk.
     pub fn rot(&self, platter_only: bool) -> bool {
         self.disk().rot(self.world, platter_only)
+    }
+
+    /// Flips a bit of the byte at `offset` of a file, for every reader and durably. The number of its entry in the ledger;
+    /// `None` when the file has no such byte.
+    pub fn rot_at(&self, path: &str, offset: u64) -> Option<usize> {
+        {
+            let mut inner = self.disk().lock();
+            let id = match inner.image.names.get(path) {
+                Some(Name::File(id)) => *id,
+                _ => return None,
+            };
+            inner.damage_draws += 1;
+            let bit = self.disk().draw.at("damage.bits", 0, inner.damage_draws) % 8;
+            let file = inner.image.inodes.get_mut(&id)?;
+            if !file.rot(offset, 1 << bit, false) {
+                return None;
+            }
+        }
+        let entry = self.world.damage(self.node.id, Damage::Rot { path: path.to_owned(), offset, len: 1 });
+        self.world.bite(self.node.id, "disk.rot");
+        Some(entry)
     }
 
     /// Makes a page somewhere unreadable until it is written (a latent sector error). False on an empty disk.

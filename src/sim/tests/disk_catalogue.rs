@@ -9,6 +9,7 @@ use super::simulate;
 use crate::env::Access;
 use crate::env::Env;
 use crate::env::File;
+use crate::sim::Damage;
 use crate::sim::Node;
 use crate::sim::World;
 use crate::sim::disk::DiskFaults;
@@ -54,6 +55,30 @@ async fn overwritten_and_lost(node: &Node, old: usize, new: usize) -> Option<Vec
     node.os_crash();
     node.restart();
     node.disk().image().read("f")
+}
+
+#[test]
+fn a_byte_rots_where_it_was_asked_to_and_stays_rotten() {
+    simulate(7, |world| async move {
+        let node = world.machine("a");
+        let env = node.env();
+        let file = create(&env).await;
+        write(&*file, 0, 1, 9_000).await.expect("writes");
+        file.sync().await.expect("syncs");
+        env.disk.sync_dir(Path::new("")).await.expect("syncs");
+        assert_eq!(node.disk().rot_at("f", 9_000), None, "behind the end");
+        assert_eq!(node.disk().rot_at("g", 0), None, "no such file");
+        let entry = node.disk().rot_at("f", 5_000).expect("rots");
+        let damage = &world.ledger()[entry].damage;
+        assert!(matches!(damage, Damage::Rot { path, offset: 5_000, len: 1 } if path == "f"), "{damage:?}");
+        let strange = |bytes: &[u8]| {
+            bytes.iter().enumerate().filter(|(_, byte)| **byte != 1).map(|(at, _)| at).collect()
+        };
+        let cached: Vec<usize> = strange(&read(&*file, 0, 9_000).await);
+        node.os_crash();
+        let durable: Vec<usize> = strange(&node.disk().image().read("f").expect("is there"));
+        assert_eq!((cached, durable), (vec![5_000], vec![5_000]));
+    });
 }
 
 #[test]

@@ -149,6 +149,11 @@ fn a_process_crashes_at_the_point_that_was_named() {
     });
 }
 
+fn count(synced: &Mutex<(u64, u64)>, is_good: bool) {
+    let mut counts = synced.lock();
+    *if is_good { &mut counts.0 } else { &mut counts.1 } += 1;
+}
+
 /// A process that writes and syncs without end, and counts what came of it.
 fn a_writer(world: &World, synced: &Arc<Mutex<(u64, u64)>>) -> Node {
     let synced = Arc::clone(synced);
@@ -160,9 +165,7 @@ fn a_writer(world: &World, synced: &Arc<Mutex<(u64, u64)>>) -> Node {
                 file.write_at(0, Bytes::from_static(b"x")).await.expect("writes");
                 env.probe("before_sync");
                 let outcome = file.sync().await;
-                let mut counts = synced.lock();
-                *if outcome.is_ok() { &mut counts.0 } else { &mut counts.1 } += 1;
-                drop(counts);
+                count(&synced, outcome.is_ok());
                 env.sleep_ms(20).await;
             }
         }

@@ -110,6 +110,11 @@ macro_rules! planted {
 planted! {
     a_deleted_sync_is_found "store.skip_sync"
     an_acknowledgement_before_the_sync_is_found "store.ack_before_sync"
+    a_failed_sync_that_is_swallowed_is_found "store.ignore_sync_error"
+    a_read_of_what_is_not_durable_is_found "store.visible_before_durable"
+    damage_that_hides_its_neighbours_is_found "store.damage_hides_the_rest"
+    metadata_rewritten_in_place_are_found "store.replace_in_place"
+    a_queue_file_without_its_length_is_found "store.half_made_file"
     a_recovery_that_skips_the_crc_is_found "store.recovery_skips_crc"
     an_offset_committed_before_its_message_is_processed_is_found "client.commit_before_processed"
     a_lock_released_before_its_handler_is_done_is_found "client.unlock_before_handler_done"

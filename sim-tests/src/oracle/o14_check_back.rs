@@ -4,8 +4,11 @@
 //! Evidence: checks as the members of the group got them, decisions, reads of the real topic and of the discard topic.
 //! Unknown: checks that were on their way when a connection broke; the broker must not count them.
 //!
-//! Excuse, for a promise of memory alone: the broker lost power after the half was stored, which it may have been at any
-//! time since it was sent.
+//! Excuse: a member that had been cut off or paused was heard of again, and died before the check that had been held up
+//! reached it, unnoticed by the broker. Each such death takes one check; both entries are named.
+//!
+//! For a promise of memory alone: the broker lost power after the half was stored, which it may have been at any time
+//! since it was sent.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +24,8 @@ use super::case::Sent;
 
 /// A decision that reached a calm broker is on its disk after so long.
 const DURABLE_NS: u64 = 3 * SLACK_NS;
+/// A broker takes a silent member for alive for so long (`swarm::plan::EXPIRY_MS`).
+const SILENT_NS: u64 = 10 * SLACK_NS;
 /// A check that was under way when its half was decided has arrived after so long, once nothing is broken any more.
 const UNDER_WAY_NS: u64 = 10 * SLACK_NS;
 
@@ -82,7 +87,29 @@ fn put_aside(case: &Case, verdict: &mut Verdict, key: MessageKey, sent: &Sent, a
     }
     let answer = if known { ", which knew the answer" } else { "" };
     let what = format!("{key} was put aside after {asked} checks that reached its group{answer}");
-    verdict.broken(at, what).about(key);
+    let (deaths, entries) = died_with_a_check(case, sent.at, at);
+    if !known && deaths >= max.saturating_sub(asked) {
+        verdict.excuse(what, entries);
+    } else {
+        verdict.broken(at, what).about(key);
+    }
+}
+
+/// How many members died within a span, shortly after they had been cut off or paused; and all these entries.
+fn died_with_a_check(case: &Case, from: u64, to: u64) -> (usize, Vec<u32>) {
+    let halves = case.sends.values().filter(|sent| sent.intent == Intent::Half);
+    let members: std::collections::BTreeSet<_> = halves.map(|sent| sent.node).collect();
+    let (mut deaths, mut entries) = (0, Vec::new());
+    for death in case.faults.iter().filter(|f| members.contains(&f.node) && f.is_death()) {
+        let before = death.at.saturating_sub(SILENT_NS);
+        let held_up = case.faults_of(death.node, &["Partition", "Pause"], before, death.at);
+        if (from..=to).contains(&death.at) && !held_up.is_empty() {
+            deaths += 1;
+            entries.push(death.number);
+            entries.extend(held_up);
+        }
+    }
+    (deaths, entries)
 }
 
 /// Stored, never decided, and not put aside either.
@@ -200,6 +227,30 @@ mod tests {
         }
         tale.there(DISCARD, 1, 0);
         tale.accepted(judge);
+    }
+
+    fn cut_off_and_dead(checks: u64, death: &str) -> Tale {
+        let mut tale = half(checks);
+        tale.there(DISCARD, 1, 0);
+        tale.fault(4_500, PRODUCER, "Partition: nothing reaches broker-a");
+        tale.healed(5_000, PRODUCER, 0);
+        tale.fault(5_300, PRODUCER, death);
+        tale
+    }
+
+    #[test]
+    fn a_check_that_was_held_up_until_its_receiver_was_dead() {
+        cut_off_and_dead(2, "OsCrash { pages_lost: 0 }").excused(judge);
+    }
+
+    #[test]
+    fn two_checks_are_more_than_one_death_takes() {
+        cut_off_and_dead(1, "OsCrash { pages_lost: 0 }").rejected(judge);
+    }
+
+    #[test]
+    fn a_receiver_that_lives_has_got_what_was_held_up() {
+        cut_off_and_dead(2, "ClockJump { ms: 1 }").rejected(judge);
     }
 
     #[test]

@@ -261,12 +261,17 @@ fn pending(cluster: &Cluster) -> Option<String> {
                     done.insert((delivery.group, delivery.key));
                     waiting.remove(&(delivery.group, delivery.key));
                 }
+                // A dead letter is settled.
+                What::HandlerEnded(delivery, Handled::Later) if delivery.attempt >= RETRIES => {
+                    done.insert((delivery.group, delivery.key));
+                    waiting.remove(&(delivery.group, delivery.key));
+                }
                 // A member that lost the queue does not send back what the next one has settled.
                 What::HandlerEnded(delivery, _) if done.contains(&(delivery.group, delivery.key)) => {}
-                What::HandlerEnded(delivery, Handled::Later) if delivery.attempt < RETRIES => {
+                What::HandlerEnded(delivery, Handled::Later) => {
                     waiting.insert((delivery.group, delivery.key), event.at);
                 }
-                What::HandlerStarted(delivery) | What::HandlerEnded(delivery, _) => {
+                What::HandlerStarted(delivery) => {
                     waiting.remove(&(delivery.group, delivery.key));
                 }
                 _ => {}

@@ -395,7 +395,7 @@ impl Node {
     }
 
     /// No crash that [`Node::crash_at`] asked for happens any more.
-    pub(super) fn forget_crash_points(&self) {
+    pub fn forget_crash_points(&self) {
         self.state.sites.lock().forget_crash_points();
     }
 

@@ -69,8 +69,13 @@ fn batches(case: &Case, verdict: &mut Verdict) {
                     continue;
                 }
                 let crashes = case.faults_of(queue.broker, &["OsCrash"], sent.at, case.contract.healed_at);
-                // What is missing is an end, and every record before it is there.
-                let is_end = other > index && place.is_some_and(|place| !is_here(case, *queue, place, key));
+                // What is missing is an end: nothing behind it belongs to this copy. Another copy may follow at once.
+                let is_there = |other: u32| {
+                    let member = MessageKey { seq: key.seq - index + other, ..*key };
+                    let place = offset + u64::from(other) - u64::from(index);
+                    case.first_look.get(&(*queue, place)) == Some(&member)
+                };
+                let is_end = other > index && !(other..of).any(is_there);
                 if !is_acked(sent, *queue, *offset) && is_end && !crashes.is_empty() {
                     verdict.excuse(what, crashes);
                 } else {
@@ -85,15 +90,6 @@ fn batches(case: &Case, verdict: &mut Verdict) {
 /// Whether this copy of a message is the one that was acknowledged.
 fn is_acked(sent: &Sent, queue: Queue, offset: u64) -> bool {
     sent.acked().is_some_and(|(_, at, acked)| (at, acked) == (queue, offset))
-}
-
-/// Whether another member of the batch of `key` is at a place.
-fn is_here(case: &Case, queue: Queue, place: u64, key: &MessageKey) -> bool {
-    let there = case.first_look.get(&(queue, place)).and_then(|there| Some((there, case.sends.get(there)?)));
-    there.is_some_and(|(there, sent)| {
-        let same = case.sends.get(key).is_some_and(|key| key.at == sent.at);
-        same && there.producer == key.producer && matches!(sent.intent, Intent::Batch(..))
-    })
 }
 
 fn excuse_or_break(
@@ -185,6 +181,29 @@ mod tests {
             tale.there(TOPIC, seq, offset);
         }
         tale.excused(judge);
+    }
+
+    #[test]
+    fn the_power_went_while_a_batch_was_stored_and_it_came_again_right_behind() {
+        let mut tale = half_a_batch(1);
+        tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        for (seq, offset) in [(1, 1), (2, 2)] {
+            tale.acked(2_002, seq, offset);
+            tale.there(TOPIC, seq, offset);
+        }
+        tale.excused(judge);
+    }
+
+    #[test]
+    fn a_hole_in_a_batch_is_no_end() {
+        let mut tale = Tale::new(Promise::Disk);
+        for (seq, index) in [(1, 0), (2, 1), (3, 2)] {
+            tale.invoked(1_000, seq, Intent::Batch(index, 3));
+        }
+        tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.there(TOPIC, 1, 0);
+        tale.there(TOPIC, 3, 2);
+        tale.rejected(judge);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use staticfire::broker::config::DelayLevels;
 use staticfire::broker::config::FlushDiskType;
 use staticfire::protocol::names;
+use staticfire::sim::Crash;
 use staticfire::sim::Damage;
 use staticfire::sim::Faults;
 use staticfire::sim::Node;
@@ -173,7 +174,19 @@ async fn cut_power(world: &World, cluster: &Cluster, clients: &[Node], plan: Pla
         }
         for (n, broker) in (0..).zip(cluster.brokers()) {
             world.sleep(Duration::from_millis(draw.range("apart", turn, n, 0, 200))).await;
-            broker.os_crash();
+            // Every other time in the middle of a sync, if there is one soon: something is torn then.
+            if draw.range("in a sync", turn, n, 0, 2) == 0 {
+                broker.crash_at("store.sync", 1, Crash::Os);
+                tokio::select! {
+                    biased;
+                    () = broker.down() => {}
+                    () = world.sleep(Duration::from_millis(500)) => {}
+                }
+                broker.forget_crash_points();
+            }
+            if broker.is_up() {
+                broker.os_crash();
+            }
             world.sleep(Duration::from_millis(draw.range("down", turn, n, 1, 200))).await;
             broker.restart();
         }

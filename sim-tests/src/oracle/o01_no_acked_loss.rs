@@ -6,8 +6,8 @@
 //!
 //! Excuse, for a promise of memory alone: the broker lost power, or a failed sync threw pages away, within the longest time
 //! that an async log is left alone; and what is lost is a suffix, nothing acknowledged behind it survived. Or the group had
-//! read another message at this very offset, which was lost so, and skips the one that came there after it, as it does
-//! in RocketMQ. For any promise: a byte of this very record changed on the disk, and nothing is told in its place; its
+//! read another message at this very offset, or at that of its retry, which was lost so, and skips the one that came
+//! there after it, as it does in RocketMQ. For any promise: a byte of this very record changed on the disk, and nothing is told in its place; its
 //! neighbours have no excuse.
 
 use staticfire_chaos::history::Handled;
@@ -106,6 +106,9 @@ fn settled(
     }
     if case.contract.promise == Promise::Memory {
         let mut entries = case.given_out_again(queue, offset, key, at);
+        let copies =
+            case.first_look.iter().filter(|((of, _), copy)| of.topic == group.retry && **copy == key);
+        entries.extend(copies.flat_map(|((of, offset), _)| case.given_out_again(*of, *offset, key, last)));
         entries.extend(stored.iter().flat_map(|at| case.memory_lost(queue.broker, *at)));
         if !entries.is_empty() {
             return verdict.excuse(what, entries);
@@ -116,9 +119,13 @@ fn settled(
 
 #[cfg(test)]
 mod tests {
+    use staticfire_chaos::history::What;
+
     use super::*;
     use crate::oracle::tale::BROKER;
     use crate::oracle::tale::DEAD;
+    use crate::oracle::tale::ONE;
+    use crate::oracle::tale::RETRY;
     use crate::oracle::tale::TOPIC;
     use crate::oracle::tale::Tale;
 
@@ -274,5 +281,32 @@ mod tests {
         tale.fault(1_500, BROKER, "OsCrash { pages_lost: 1 }");
         tale.there(TOPIC, 1, 0);
         tale.accepted(judge);
+    }
+
+    /// Message 1 was retried at an offset that message 2 gets for its retry thirty seconds later.
+    fn two_retries_at_one_offset(lost_at: u64) -> Tale {
+        let mut tale = Tale::new(Promise::Memory);
+        tale.fault(lost_at, BROKER, "OsCrash { pages_lost: 1 }");
+        tale.sent(1_000, 1, 0);
+        tale.failed(1_100, TOPIC, 1, 0, 0);
+        let retried = Tale::delivery(RETRY, 1, 0, 1);
+        tale.at(1_800, ONE, What::HandlerStarted(retried));
+        tale.at(1_810, ONE, What::HandlerEnded(retried, Handled::Success));
+        tale.sent(30_000, 2, 1);
+        tale.failed(30_100, TOPIC, 2, 1, 0);
+        tale.there(TOPIC, 1, 0);
+        tale.there(TOPIC, 2, 1);
+        tale.there(RETRY, 2, 0);
+        tale
+    }
+
+    #[test]
+    fn a_retry_got_an_offset_that_the_group_had_passed() {
+        two_retries_at_one_offset(5_000).excused(judge);
+    }
+
+    #[test]
+    fn a_retry_was_passed_over_and_nothing_was_lost_since_the_first() {
+        two_retries_at_one_offset(500).rejected(judge);
     }
 }

@@ -27,7 +27,7 @@ mod o21_recovery;
 mod o24_liveness;
 mod o26_legal_answers;
 #[cfg(test)]
-mod tale;
+pub(crate) mod tale;
 
 use serde::Deserialize;
 use serde::Serialize;

@@ -14,6 +14,7 @@ pub(crate) mod plan;
 mod report;
 mod scenario;
 pub(crate) mod seed;
+mod settling;
 pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The course of one run, from an empty world to a history that is over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,13 @@ use staticfire::sim::Faults;
 use staticfire::sim::Node;
 use staticfire::sim::World;
 use staticfire_chaos::cluster::Cluster;
-use staticfire_chaos::history::Handled;
 use staticfire_chaos::history::Record;
-use staticfire_chaos::history::What;
-use staticfire_chaos::operator::wait_until;
+use staticfire_chaos::identity::MessageKey;
 
 use super::disks;
 use super::plan;
 use super::plan::Plan;
+use super::settling::settle;
 use crate::oracle::Contract;
 use crate::oracle::Group;
 use crate::workload::ATTEMPTS;
@@ -34,11 +34,6 @@ use crate::workload::consume;
 use crate::workload::produce;
 use crate::workload::trade;
 
-/// How long everything may take to drain once nothing breaks any more: the longest single wait is the two minutes that
-/// a wall clock may have been set forward, then the check of a half, then the retries.
-const SETTLE_LIMIT: Duration = Duration::from_secs(300);
-/// Nothing may happen for so long before a run counts as settled: longer than any retry's delay.
-const QUIET: Duration = Duration::from_secs(8);
 /// Between two looks of the observer.
 const LOOK_EVERY: Duration = Duration::from_millis(900);
 
@@ -72,9 +67,10 @@ pub(crate) async fn run(world: World) -> (Record, Contract) {
         () = disks::rot(&cluster, plan, &hits) => {}
     }
     let hits = hits.into_inner();
+    let rotten: BTreeSet<MessageKey> = hits.iter().map(|(_, rotten)| rotten.key).collect();
     replace_bad_disks(&world, &cluster);
     let healed_at = now(&world);
-    let mut not_live = settle(&cluster, &site).await;
+    let mut not_live = settle(&cluster, &site, &rotten).await;
     look(&cluster, plan, &mut not_live).await;
     for broker in cluster.brokers() {
         if plan.power {
@@ -84,7 +80,8 @@ pub(crate) async fn run(world: World) -> (Record, Contract) {
     }
     let second_look_at = now(&world);
     if not_live.is_none() {
-        not_live = settle(&cluster, &site).await.map(|what| format!("after the last restart: {what}"));
+        not_live =
+            settle(&cluster, &site, &rotten).await.map(|what| format!("after the last restart: {what}"));
     }
     look(&cluster, plan, &mut not_live).await;
     let files = disks::damages(&cluster, plan, &hits).await;
@@ -207,92 +204,6 @@ fn replace_bad_disks(world: &World, cluster: &Cluster) {
             broker.restart();
         }
     }
-}
-
-/// Waits until nothing is left to do. Says what is, if it takes too long.
-async fn settle(cluster: &Cluster, site: &Arc<Site>) -> Option<String> {
-    let world = cluster.world();
-    let started = world.now();
-    let settled = wait_until(world, "the run to settle", SETTLE_LIMIT, async || {
-        let left = site.left();
-        if left > 0 {
-            return Err(format!("{left} messages were not sent"));
-        }
-        let quiet = world.now().saturating_sub(last_activity(cluster).max(started));
-        if quiet < QUIET {
-            world.sleep(QUIET.saturating_sub(quiet)).await;
-            return Err("something happens all the time".to_owned());
-        }
-        if let Some(pending) = pending(cluster) {
-            world.sleep(Duration::from_secs(2)).await;
-            return Err(pending);
-        }
-        for (topic, group, _) in TOPICS {
-            cluster.operator().sees(topic, site.plan.queues).await?;
-            for topic in [topic.to_owned(), names::retry_topic(group)] {
-                match cluster.operator().lag(group, &topic).await {
-                    Ok(0) => {}
-                    Ok(lag) => return Err(format!("group {group} lags {lag} messages behind in {topic}")),
-                    Err(error) => return Err(format!("no offsets of group {group}: {error}")),
-                }
-            }
-        }
-        Ok(())
-    });
-    settled.await.err().map(|error| error.to_string())
-}
-
-/// When a client last did or got something.
-fn last_activity(cluster: &Cluster) -> Duration {
-    let at = cluster.history().with_events(|events| {
-        let act = events.iter().rev().find(|event| {
-            matches!(
-                event.what,
-                What::SendInvoked { .. }
-                    | What::SendEnded { .. }
-                    | What::HandlerStarted(_)
-                    | What::HandlerEnded(..)
-                    | What::CheckAsked { .. }
-            )
-        });
-        act.map_or(0, |event| event.at)
-    });
-    Duration::from_nanos(at)
-}
-
-/// A message whose last attempt failed and was not the last one allowed, in memory that can be lost or not.
-fn pending(cluster: &Cluster) -> Option<String> {
-    if cluster.promise() == staticfire_chaos::history::Promise::Memory {
-        return None;
-    }
-    cluster.history().with_events(|events| {
-        let mut waiting = std::collections::BTreeMap::new();
-        let mut done = std::collections::BTreeSet::new();
-        for event in events {
-            match event.what {
-                What::HandlerEnded(delivery, Handled::Success) => {
-                    done.insert((delivery.group, delivery.key));
-                    waiting.remove(&(delivery.group, delivery.key));
-                }
-                // A dead letter is settled.
-                What::HandlerEnded(delivery, Handled::Later) if delivery.attempt >= RETRIES => {
-                    done.insert((delivery.group, delivery.key));
-                    waiting.remove(&(delivery.group, delivery.key));
-                }
-                // A member that lost the queue does not send back what the next one has settled.
-                What::HandlerEnded(delivery, _) if done.contains(&(delivery.group, delivery.key)) => {}
-                What::HandlerEnded(delivery, Handled::Later) => {
-                    waiting.insert((delivery.group, delivery.key), event.at);
-                }
-                What::HandlerStarted(delivery) => {
-                    waiting.remove(&(delivery.group, delivery.key));
-                }
-                _ => {}
-            }
-        }
-        let ((_, key), at) = waiting.into_iter().next()?;
-        Some(format!("{key} failed at {:?} and did not come back", Duration::from_nanos(at)))
-    })
 }
 
 /// Reads everything that anybody may have written.

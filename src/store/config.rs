@@ -27,8 +27,8 @@ pub struct Config {
     pub journal_bytes: u64,
     /// … and at latest so long after the first checkpoint behind the last time, in ms.
     pub settle_interval_ms: u64,
-    /// Log bytes behind the end that are read through the mapping, without asking whether they are in memory. What is
-    /// older is read by position, away from the caller's thread, and its CRC is verified.
+    /// Log bytes behind the end that are read through the mapping, without asking whether they are in memory, if this
+    /// process wrote them. What is older is read by position, away from the caller's thread, and its CRC is verified.
     pub hot_bytes: u64,
     /// Queue units kept in memory for readers over all queues.
     pub tail_units: usize,

@@ -23,6 +23,8 @@ pub(super) struct Log {
     pub(super) first: u64,
     segments: VecDeque<Arc<dyn Segment>>,
     ahead: VecDeque<Arc<dyn Segment>>,
+    /// Where this process began to write.
+    began: u64,
     pub(super) end: u64,
 }
 
@@ -48,7 +50,8 @@ pub(super) struct Placement {
 
 impl Log {
     pub(super) fn new(segment_bytes: u64, first: u64, segments: Vec<Arc<dyn Segment>>, end: u64) -> Log {
-        let log = Log { segment_bytes, first, segments: segments.into(), ahead: VecDeque::new(), end };
+        let log =
+            Log { segment_bytes, first, segments: segments.into(), ahead: VecDeque::new(), began: end, end };
         assert!(
             log.active_start() <= end && end < log.active_start() + segment_bytes,
             "the log ends inside its active segment"
@@ -111,6 +114,11 @@ impl Log {
     pub(super) fn segment(&self, at: u64) -> Option<&Arc<dyn Segment>> {
         let index = at.checked_sub(self.first)? / self.segment_bytes;
         self.segments.get(usize::try_from(index).ok()?)
+    }
+
+    /// From here on, this process wrote everything, and it is no more than `bytes`.
+    pub(super) fn fresh_from(&self, bytes: u64) -> u64 {
+        self.began.max(self.end.saturating_sub(bytes))
     }
 
     /// Bytes `at..at + len`, which must lie below the end and in one segment; `None` otherwise.

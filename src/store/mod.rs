@@ -23,6 +23,7 @@
 
 mod append;
 mod checkpoint;
+mod cold;
 mod config;
 pub mod config_file;
 mod core;

@@ -1,9 +1,9 @@
 //! Reading: a queue's units first, then the records they name.
 //!
-//! Units come from memory, or from the queue's file. Records that are hot (the last [`super::Config::hot_bytes`] of the
-//! log) are slices of mapped segments; older ones are read by position and checked by CRC. Every record is compared with
-//! what its unit says before it is handed out. A damaged one ends the read before it; asked for by itself, it is
-//! [`ReadStatus::Damaged`] and the next read goes on behind it.
+//! Units come from memory, or from the queue's file. Records that are hot (written by this process, and among the last
+//! [`super::Config::hot_bytes`] of the log) are slices of mapped segments; others are read by position (`cold`). Every
+//! record is compared with what its unit says before it is handed out. A damaged one ends the read before it; asked for by
+//! itself, it is [`ReadStatus::Damaged`] and the next read goes on behind it.
 
 use bytes::Bytes;
 
@@ -23,7 +23,6 @@ use crate::base::PhysicalOffset;
 use crate::base::QueueId;
 use crate::base::QueueOffset;
 use crate::base::Timestamp;
-use crate::env::Access;
 use crate::protocol::record;
 use crate::protocol::record::Entry;
 use crate::protocol::record::RECORD_BYTES_MIN;
@@ -39,13 +38,13 @@ pub(super) struct Want<'a> {
 }
 
 /// Where a read is in its queue.
-struct Cursor {
+pub(super) struct Cursor {
     min: u64,
     max: u64,
-    next: u64,
+    pub(super) next: u64,
     bytes: usize,
-    records: Vec<Bytes>,
-    damaged: bool,
+    pub(super) records: Vec<Bytes>,
+    pub(super) damaged: bool,
 }
 
 impl Core {
@@ -117,85 +116,6 @@ impl Core {
             state.counters.damaged_reads += 1;
         }
         read
-    }
-
-    async fn read_cold(
-        &self,
-        want: Want<'_>,
-        filter: &(dyn Fn(i64) -> bool + Sync),
-    ) -> Result<Read, ReadError> {
-        let (mut cursor, name, end, mut units) = {
-            let state = self.state.lock();
-            let queue = match locate(&state, want) {
-                Ok(queue) => queue,
-                Err(read) => return Ok(read),
-            };
-            let slot = state.queues.find_slot(want.topic, want.queue.0).expect("it was just found");
-            let end = queue.visible.min(want.from.0.saturating_add(want.limits.scan as u64));
-            let units: Vec<Unit> = if want.from.0 < queue.tail_start() {
-                Vec::new()
-            } else {
-                queue.units(want.from.0, end).copied().collect()
-            };
-            (Cursor::new(queue, want), queue.name(slot), end.min(queue.tail_start().max(want.from.0)), units)
-        };
-        if units.is_empty() {
-            let count = usize::try_from(end - want.from.0).unwrap_or(want.limits.scan);
-            units = self.files.read_units(&name, want.from.0, count).await?;
-        }
-        for unit in &units {
-            if unit.is_gap() || (unit.is_written() && !filter(unit.tags_code)) {
-                cursor.next += 1;
-                continue;
-            }
-            if cursor.is_full(unit, want.limits) {
-                break;
-            }
-            match self.record_of(unit).await? {
-                Some(record) => cursor.take(record),
-                None => {
-                    if cursor.records.is_empty() {
-                        cursor.damaged = true;
-                        let hides = self.env.planted(planted::DAMAGE_HIDES_THE_REST);
-                        cursor.next += if hides { units.len() as u64 } else { 1 };
-                    }
-                    break;
-                }
-            }
-        }
-        Ok(cursor.finish())
-    }
-
-    /// The record of `unit`; `None` when it is gone or damaged. What looks damaged is read twice: a read may have been
-    /// stale, a damaged record stays damaged.
-    async fn record_of(&self, unit: &Unit) -> Result<Option<Bytes>, ReadError> {
-        if !unit.is_written() {
-            return Ok(None);
-        }
-        for _ in 0..2 {
-            let hot = {
-                let state = self.state.lock();
-                if unit.physical < state.log.first || !self.is_inside(&state, unit) {
-                    return Ok(None);
-                }
-                self.is_hot(&state, unit.physical).then(|| state.log.slice(unit.physical, unit.size as usize))
-            };
-            let record = match hot {
-                Some(slice) => {
-                    let path = || self.layout.segment(unit.physical);
-                    let slice = slice.map_err(|error| ReadError::Io { path: path(), error })?;
-                    slice.filter(|record| is_record_of(record, unit))
-                }
-                None => {
-                    let record = self.read_log(unit.physical, unit.size as usize).await?;
-                    is_intact(&record, unit).then_some(record)
-                }
-            };
-            if record.is_some() {
-                return Ok(record);
-            }
-        }
-        Ok(None)
     }
 
     pub(super) fn record_at(&self, at: PhysicalOffset) -> Result<Option<Bytes>, ReadError> {
@@ -349,27 +269,20 @@ impl Core {
         Some((queue.name(slot), bounds))
     }
 
-    fn is_hot(&self, state: &State, physical: u64) -> bool {
-        state.log.end - physical.min(state.log.end) <= self.config.hot_bytes
+    pub(super) fn is_hot(&self, state: &State, physical: u64) -> bool {
+        physical >= state.log.fresh_from(self.config.hot_bytes)
     }
 
     /// A unit from a damaged file may name anything: what it names lies in the log and in one segment.
-    fn is_inside(&self, state: &State, unit: &Unit) -> bool {
+    pub(super) fn is_inside(&self, state: &State, unit: &Unit) -> bool {
         let size = u64::from(unit.size);
         unit.physical.saturating_add(size) <= state.log.end
             && unit.physical % self.config.segment_bytes + size <= self.config.segment_bytes
     }
-
-    async fn read_log(&self, at: u64, len: usize) -> Result<Bytes, ReadError> {
-        let path = self.layout.segment(at);
-        let fail = |error| ReadError::Io { path: path.clone(), error };
-        let file = self.files.open(&path, Access::Read).await.map_err(fail)?;
-        file.read_at(at % self.config.segment_bytes, len).await.map_err(fail)
-    }
 }
 
 impl Cursor {
-    fn new(queue: &Queue, want: Want<'_>) -> Cursor {
+    pub(super) fn new(queue: &Queue, want: Want<'_>) -> Cursor {
         Cursor {
             min: queue.first(),
             max: queue.visible,
@@ -380,19 +293,19 @@ impl Cursor {
         }
     }
 
-    fn is_full(&self, unit: &Unit, limits: &ReadLimits) -> bool {
+    pub(super) fn is_full(&self, unit: &Unit, limits: &ReadLimits) -> bool {
         !self.records.is_empty()
             && (self.records.len() >= limits.messages
                 || self.bytes.saturating_add(unit.size as usize) > limits.bytes)
     }
 
-    fn take(&mut self, record: Bytes) {
+    pub(super) fn take(&mut self, record: Bytes) {
         self.bytes += record.len();
         self.records.push(record);
         self.next += 1;
     }
 
-    fn finish(self) -> Read {
+    pub(super) fn finish(self) -> Read {
         let status = match (self.records.is_empty(), self.damaged) {
             (false, _) => ReadStatus::Found,
             (true, true) => ReadStatus::Damaged,
@@ -409,7 +322,7 @@ impl Cursor {
 }
 
 /// The queue, if the offset asked for is one of its messages; the final answer otherwise.
-fn locate<'a>(state: &'a State, want: Want<'_>) -> Result<&'a Queue, Read> {
+pub(super) fn locate<'a>(state: &'a State, want: Want<'_>) -> Result<&'a Queue, Read> {
     let refuse = |status, next, min, max| {
         let (next, min, max) = (QueueOffset(next), QueueOffset(min), QueueOffset(max));
         Err(Read { status, next, min, max, records: Vec::new() })
@@ -431,16 +344,9 @@ fn locate<'a>(state: &'a State, want: Want<'_>) -> Result<&'a Queue, Read> {
     }
 }
 
-/// Looks at the head only: what is hot was written by this process or checked by recovery.
-fn is_record_of(record: &Bytes, unit: &Unit) -> bool {
+/// Looks at the head only: what is hot was written by this process.
+pub(super) fn is_record_of(record: &Bytes, unit: &Unit) -> bool {
     let physical = record.get(28..36).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     matches!(Entry::classify(record), Ok(Entry::Record { total }) if total == unit.size as usize)
         && physical.map(u64::from_be_bytes) == Some(unit.physical)
-}
-
-/// Looks at every byte.
-fn is_intact(record: &Bytes, unit: &Unit) -> bool {
-    RecordView::decode(record).is_ok_and(|view| {
-        view.physical.0 == unit.physical && view.total == unit.size as usize && view.verify_body().is_ok()
-    })
 }

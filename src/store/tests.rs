@@ -471,7 +471,7 @@ fn a_second_process_is_refused_by_name() {
 fn a_damaged_record_does_not_hide_its_neighbours() {
     run(async {
         let dir = scratch("damaged");
-        let config = Config { hot_bytes: 0, ..Config::small(&dir) };
+        let config = Config { hot_bytes: 1 << 30, ..Config::small(&dir) };
         let (store, _) = open(&config).await;
         let unit: Vec<_> = (0..3).map(|n| sized("T", 0, n, 200)).collect();
         let appended = append(&store, &unit).await;

@@ -1,10 +1,10 @@
 //! Files of fixed length: written by position, read through a mapping.
 //!
 //! ```text
-//!            slice: refcounted views, no copy            fill: one write of its range
-//! ┌────────────────────────────────────────────┬───────────────────────────────────────────┐
-//! │ published: never written again             │ unpublished: zeros, or a torn tail        │
-//! └────────────────────────────────────────────┴───────────────────────────────────────────┘
+//!   slice: one read          slice: refcounted views, no copy     fill: one write of its range
+//! ┌───────────────────────┬────────────────────────────────────┬───────────────────────────────┐
+//! │ from an earlier life  │ published: never written again     │ unpublished: zeros, or a tail │
+//! └───────────────────────┴────────────────────────────────────┴───────────────────────────────┘
 //!          one read-only mapping of the page cache, dropped with its last view
 //! ```
 //!
@@ -13,7 +13,9 @@
 //! * every byte has its disk block (`fallocate` answers a full disk, a write never does);
 //! * nobody shortens the file: the store's directory is locked, and the store never does.
 //!
-//! A page that the disk can no longer read ends the process with SIGBUS: a mapping has no other way to say it.
+//! A page that the disk cannot read ends a process that touches it through a mapping: SIGBUS. So only what this process
+//! wrote is read that way, straight from the page cache that took it. What was there before it came is read by a call,
+//! which answers an error, as it does for a file that somebody cut.
 //!
 //! Why written by `pwrite` and not through the mapping. The first write to a mapped page is a fault in which the kernel
 //! finds and zeroes it; and each time a mapped page is written back, its mapping is made read-only in all cores, which is
@@ -31,6 +33,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
@@ -57,6 +60,13 @@ pub(super) struct RealSegment {
     file: Arc<fs::File>,
     path: Arc<PathBuf>,
     access: Access,
+    written: Written,
+}
+
+/// The stretch that this process wrote without a gap. Whatever lies elsewhere is not in it, also if it was written.
+struct Written {
+    from: AtomicU64,
+    to: AtomicU64,
 }
 
 struct Mapped(MmapRaw);
@@ -87,6 +97,7 @@ impl RealSegment {
             file: Arc::new(file),
             path: Arc::new(path.to_owned()),
             access,
+            written: Written { from: AtomicU64::new(0), to: AtomicU64::new(0) },
         })
     }
 
@@ -119,12 +130,20 @@ impl Segment for RealSegment {
             let written = self.file.write_all_at(&room[..len], offset);
             room.truncate(ROOM_KEPT_BYTES);
             room.shrink_to(ROOM_KEPT_BYTES);
-            written.map_err(named("write", self.path.display()))
+            written.map_err(named("write", self.path.display()))?;
+            self.written.add(offset, offset + len as u64);
+            Ok(())
         })
     }
 
     fn slice(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        Ok(self.view.slice(self.range("read", offset, len as u64)?))
+        let range = self.range("read", offset, len as u64)?;
+        if self.written.contains(offset, offset + len as u64) {
+            return Ok(self.view.slice(range));
+        }
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, offset).map_err(named("read", self.path.display()))?;
+        Ok(bytes.into())
     }
 
     fn sync(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
@@ -134,6 +153,25 @@ impl Segment for RealSegment {
             within?;
             blocking(move || file.sync_data().map_err(named("sync", path.display()))).await
         })
+    }
+}
+
+impl Written {
+    /// Called by one writer at a time, as `fill` is.
+    fn add(&self, from: u64, to: u64) {
+        let (known, end) = (self.from.load(Ordering::Acquire), self.to.load(Ordering::Acquire));
+        if known == end {
+            self.from.store(from, Ordering::Release);
+            self.to.store(to, Ordering::Release);
+        } else if from == end {
+            self.to.store(to, Ordering::Release);
+        }
+    }
+
+    fn contains(&self, from: u64, to: u64) -> bool {
+        // `to` first: a `from` seen with it is at least as new, and moves once, before anything is in the stretch.
+        let end = self.to.load(Ordering::Acquire);
+        to <= end && from >= self.from.load(Ordering::Acquire)
     }
 }
 
@@ -184,6 +222,36 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         assert_eq!(bytes.len(), 3 * ZERO_CHUNK_BYTES / 2);
         assert!(bytes.starts_with(b"kept") && bytes[4..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn what_an_earlier_life_left_is_read_by_a_call_that_can_fail() {
+        let path = crate::env::real::tests::scratch("cut").join("segment");
+        let fill = |segment: &RealSegment, at: u64| {
+            segment.fill(at, 4096, &mut |room| room.fill(7)).unwrap();
+        };
+        let earlier = RealSegment::open(&path, 65_536, Access::Create).unwrap();
+        fill(&earlier, 0);
+        let segment = RealSegment::open(&path, 65_536, Access::Write).unwrap();
+        fill(&segment, 4096);
+        fill(&segment, 8192);
+        assert_eq!(segment.slice(0, 12_288).unwrap(), vec![7; 12_288]);
+        // Through the mapping the next read would be a SIGBUS.
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+        let error = segment.slice(0, 4096).expect_err("the file was cut");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(error.to_string().contains("segment"), "{error}");
+    }
+
+    #[test]
+    fn only_what_was_written_without_a_gap_is_read_through_the_mapping() {
+        let written = Written { from: AtomicU64::new(0), to: AtomicU64::new(0) };
+        assert!(!written.contains(0, 1));
+        written.add(100, 200);
+        written.add(200, 300);
+        written.add(400, 500);
+        assert!(written.contains(100, 300) && written.contains(150, 250));
+        assert!(!written.contains(99, 200) && !written.contains(250, 301) && !written.contains(400, 500));
     }
 
     #[test]

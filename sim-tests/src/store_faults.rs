@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use staticfire::base::PhysicalOffset;
 use staticfire::base::QueueId;
+use staticfire::base::QueueOffset;
 use staticfire::env::Access;
 use staticfire::sim::Limits;
 use staticfire::sim::Node;
@@ -16,6 +17,10 @@ use staticfire::sim::run;
 use staticfire::store::AppendError;
 use staticfire::store::Flush;
 use staticfire::store::FlushError;
+use staticfire::store::Read;
+use staticfire::store::ReadError;
+use staticfire::store::ReadLimits;
+use staticfire::store::ReadStatus;
 use staticfire::store::Store;
 use staticfire::store::planted;
 
@@ -182,4 +187,63 @@ fn what_was_taken_before_a_failed_write_is_on_the_disk_when_the_power_goes() {
         });
         outcome.expect_ok();
     }
+}
+
+async fn read(store: &Store, from: u64) -> Result<Read, ReadError> {
+    store.read("even", QueueId(0), QueueOffset(from), &ReadLimits::pull(32), &|_| true).await
+}
+
+/// Three messages of an earlier life; the second one has a sector that the disk no longer reads.
+async fn with_a_bad_sector(node: &Node) -> Arc<Store> {
+    let store = open(node, Flush::Sync).await;
+    for (number, bytes) in [1_000, 8_000, 1_000].into_iter().enumerate() {
+        send(&store, number, bytes).await.expect("becomes durable");
+    }
+    drop(store);
+    node.kill();
+    node.restart();
+    let store = open(node, Flush::Sync).await;
+    assert!(node.disk().make_unreadable_at("store/commitlog/00000000000000000000", 4_096));
+    store
+}
+
+fn is_found(read: &Read, records: usize, next: u64) -> bool {
+    (read.status, read.records.len(), read.next) == (ReadStatus::Found, records, QueueOffset(next))
+}
+
+#[test]
+fn a_sector_that_stays_unreadable_costs_its_record_and_no_neighbour() {
+    let outcome = simulate(1, None, |world| async move {
+        let node = world.machine("broker");
+        let store = with_a_bad_sector(&node).await;
+        assert!(is_found(&read(&store, 0).await.expect("the first is whole"), 1, 1));
+        assert!(is_found(&read(&store, 2).await.expect("the third is whole"), 1, 3));
+        let error = read(&store, 1).await.expect_err("it may be a cable").to_string();
+        assert!(error.contains("store/commitlog/00000000000000000000"), "{error}");
+        node.env().sleep_ms(61_000).await;
+        read(&store, 1).await.expect_err("nothing says that the disk works");
+        send(&store, 3, 100).await.expect("the disk works");
+        let read_later = read(&store, 1).await.expect("readers pass over it");
+        assert_eq!((read_later.status, read_later.next), (ReadStatus::Damaged, QueueOffset(2)));
+        assert_eq!(store.stats().damaged_reads, 1);
+        assert!(world.probes().contains_key("store.unreadable_record"));
+    });
+    outcome.expect_ok();
+}
+
+#[test]
+fn a_disk_that_reads_nothing_for_a_while_loses_nothing() {
+    let outcome = simulate(2, None, |world| async move {
+        let node = world.machine("broker");
+        let store = with_a_bad_sector(&node).await;
+        node.disk().with_faults(|faults| faults.read_error = 1_000_000);
+        for _ in 0..3 {
+            send(&store, 3, 100).await.expect("it writes");
+            read(&store, 0).await.expect_err("it does not read");
+            node.env().sleep_ms(25_000).await;
+        }
+        node.disk().heal();
+        assert!(is_found(&read(&store, 0).await.expect("it reads again"), 1, 1));
+    });
+    outcome.expect_ok();
 }

@@ -4,6 +4,7 @@
 //! does not have as its unit says is read by itself, so a bad sector or a stale read costs none of its neighbours.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,7 +18,10 @@ use super::read::Want;
 use super::read::is_record_of;
 use super::read::locate;
 use super::unit::Unit;
+use super::unreadable::LASTING_MS;
+use super::unreadable::Outlook;
 use crate::env::Access;
+use crate::env::File;
 use crate::protocol::record::RecordView;
 
 /// Two records with more between them are read apart: a call costs about as much as copying so many bytes.
@@ -81,7 +85,11 @@ impl Core {
                 record = stretch.record(unit);
             }
             if record.is_none() {
-                record = self.record_of(unit).await?;
+                record = match self.record_of(unit).await {
+                    // What lies before it is handed out first.
+                    Err(_) if !cursor.records.is_empty() => break,
+                    record => record?,
+                };
             }
             match record {
                 Some(record) => cursor.take(record),
@@ -116,8 +124,10 @@ impl Core {
             together(wanted.take(limits.messages), cold, self.config.segment_bytes, limits.bytes as u64);
         let Some(Range { start: at, end }) = together else { return Stretch::default() };
         let len = usize::try_from(end - at).expect("a stretch is short");
-        let bytes = self.read_log(at, len).await.unwrap_or_default();
+        // A stretch that cannot be read is not the end of its records: they are read one by one then.
+        let Ok(bytes) = self.read_log(at, len).await else { return Stretch::default() };
         self.env.probe("store.stretch_read");
+        self.unreadable.read(at..end);
         Stretch { at, bytes }
     }
 
@@ -142,7 +152,7 @@ impl Core {
                     slice.filter(|record| is_record_of(record, unit))
                 }
                 None => {
-                    let record = self.read_log(unit.physical, unit.size as usize).await?;
+                    let Some(record) = self.read_record(unit).await? else { return Ok(None) };
                     is_intact(&record, unit).then_some(record)
                 }
             };
@@ -153,11 +163,46 @@ impl Core {
         Ok(None)
     }
 
+    /// The bytes that `unit` names; `None` where the disk has given them up.
+    async fn read_record(&self, unit: &Unit) -> Result<Option<Bytes>, ReadError> {
+        let at = unit.physical;
+        let file = self.log_file(at).await?;
+        match file.read_at(at % self.config.segment_bytes, unit.size as usize).await {
+            Ok(record) => {
+                self.unreadable.read(at..at + 1);
+                Ok(Some(record))
+            }
+            Err(error) => {
+                let syncs = self.state.lock().counters.syncs;
+                let Outlook::Lost { first } = self.unreadable.failed(at, self.env.now(), syncs) else {
+                    return Err(ReadError::Io { path: self.layout.segment(at), error });
+                };
+                if first {
+                    self.env.probe("store.unreadable_record");
+                    let path = self.layout.segment(at);
+                    tracing::warn!(
+                        position = at,
+                        bytes = unit.size,
+                        path = %path.display(),
+                        %error,
+                        "the disk cannot read a record, for {} s now: readers pass over it",
+                        LASTING_MS / 1_000
+                    );
+                }
+                Ok(None)
+            }
+        }
+    }
+
     pub(super) async fn read_log(&self, at: u64, len: usize) -> Result<Bytes, ReadError> {
+        let file = self.log_file(at).await?;
+        let read = file.read_at(at % self.config.segment_bytes, len).await;
+        read.map_err(|error| ReadError::Io { path: self.layout.segment(at), error })
+    }
+
+    async fn log_file(&self, at: u64) -> Result<Arc<dyn File>, ReadError> {
         let path = self.layout.segment(at);
-        let fail = |error| ReadError::Io { path: path.clone(), error };
-        let file = self.files.open(&path, Access::Read).await.map_err(fail)?;
-        file.read_at(at % self.config.segment_bytes, len).await.map_err(fail)
+        self.files.open(&path, Access::Read).await.map_err(|error| ReadError::Io { path, error })
     }
 }
 

@@ -38,6 +38,7 @@ use super::open_files::OpenFiles;
 use super::planted;
 use super::queues::Queues;
 use super::types::Published;
+use super::unreadable::Unreadable;
 use crate::base::QueueId;
 use crate::base::QueueOffset;
 use crate::base::Timestamp;
@@ -52,6 +53,7 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) layout: Layout,
     pub(super) files: OpenFiles,
+    pub(super) unreadable: Unreadable,
     pub(super) state: Mutex<State>,
     pub(super) flush_wanted: Notify,
     /// A flush is wanted before its time.

@@ -49,6 +49,7 @@ mod settle;
 mod tests;
 mod types;
 mod unit;
+mod unreadable;
 mod upkeep;
 
 pub use config::Config;

@@ -60,6 +60,7 @@ use super::scan::LogFiles;
 use super::scan::Step;
 use super::scan::Window;
 use super::settle::QUEUES_AT_ONCE;
+use super::unreadable::Unreadable;
 use crate::base::PhysicalOffset;
 use crate::base::Timestamp;
 use crate::env::Access;
@@ -368,6 +369,7 @@ impl Recover {
             config: self.config,
             layout: self.layout,
             files: self.files,
+            unreadable: Unreadable::default(),
             state: Mutex::new(state),
             flush_wanted: Notify::new(),
             flush_now: Notify::new(),

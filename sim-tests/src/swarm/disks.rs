@@ -5,8 +5,8 @@
 //! nobody can tell those from what was sent. They flip where the store no longer relies on memory and recovery no longer
 //! looks for the log's end: what nobody has promised to be durable yet cannot be told from what rotted.
 //!
-//! Not here: unreadable sectors. The broker answers reads of one with an error for as long as it cannot be read, so a queue
-//! stands still there, and does not settle.
+//! Not here: unreadable sectors. The broker answers reads of one with an error for a minute before its readers may pass over
+//! it (`store_faults`).
 
 use std::path::Path;
 use std::time::Duration;

@@ -353,6 +353,24 @@ impl DiskControl<'_> {
             .damage_somewhere(self.world, "disk.unreadable", |inode, offset, _| inode.make_unreadable(offset))
     }
 
+    /// Makes the page at `offset` of a file unreadable until it is written. False when the file has no such page.
+    pub fn make_unreadable_at(&self, path: &str, offset: u64) -> bool {
+        {
+            let mut inner = self.disk().lock();
+            let id = match inner.image.names.get(path) {
+                Some(Name::File(id)) => *id,
+                _ => return false,
+            };
+            if !inner.image.inodes.get_mut(&id).is_some_and(|file| file.make_unreadable(offset)) {
+                return false;
+            }
+        }
+        let offset = offset - offset % PAGE as u64;
+        self.world.damage(self.node.id, Damage::Rot { path: path.to_owned(), offset, len: PAGE as u64 });
+        self.world.bite(self.node.id, "disk.unreadable");
+        true
+    }
+
     /// The disk as it is: cache, platter, and the difference.
     pub fn image(&self) -> DiskImage {
         self.disk().lock().image.clone()

@@ -82,7 +82,7 @@ impl Config {
             sync_timeout_ms: 5_000,
             checkpoint_bytes: 12 * 1024 * 1024,
             checkpoint_interval_ms: 5_000,
-            window_bytes: 96 * 1024 * 1024,
+            window_bytes: 80 * 1024 * 1024,
             journal_bytes: 16 * 1024 * 1024,
             settle_interval_ms: 60_000,
             hot_bytes: 1024 * 1024 * 1024,
@@ -160,3 +160,17 @@ const DELAY_LEVELS_MS: [i64; 18] = {
         120 * M,
     ]
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the log's window, and a journal that is as long as it gets.
+    const RECOVERY_READS_MAX: u64 = 128_000_000;
+
+    #[test]
+    fn the_defaults_bound_what_recovery_reads() {
+        let config = Config::new("store");
+        assert!(config.window_bytes + 2 * config.journal_bytes <= RECOVERY_READS_MAX);
+    }
+}

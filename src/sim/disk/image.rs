@@ -274,6 +274,14 @@ impl DiskImage {
         found.map_or_else(|| format!("(removed file {inode})"), |(path, _)| path.clone())
     }
 
+    /// The file of a path.
+    pub(super) fn file_at(&self, path: &str) -> Option<u64> {
+        match self.names.get(path)? {
+            Name::File(inode) => Some(*inode),
+            _ => None,
+        }
+    }
+
     // -- crashes --------------------------------------------------------------------------------------
 
     /// What the machine may find after losing power now. Every draw gives another legal image.

@@ -8,7 +8,6 @@ use tokio::sync::Notify;
 
 use super::image::DiskImage;
 use super::image::Loss;
-use super::image::Name;
 use super::image::Survival;
 use super::inode::PAGE;
 use crate::base::Draw;
@@ -331,10 +330,7 @@ impl DiskControl<'_> {
     pub fn rot_at(&self, path: &str, offset: u64) -> Option<usize> {
         {
             let mut inner = self.disk().lock();
-            let id = match inner.image.names.get(path) {
-                Some(Name::File(id)) => *id,
-                _ => return None,
-            };
+            let id = inner.image.file_at(path)?;
             inner.damage_draws += 1;
             let bit = self.disk().draw.at("damage.bits", 0, inner.damage_draws) % 8;
             let file = inner.image.inodes.get_mut(&id)?;
@@ -357,10 +353,7 @@ impl DiskControl<'_> {
     pub fn make_unreadable_at(&self, path: &str, offset: u64) -> bool {
         {
             let mut inner = self.disk().lock();
-            let id = match inner.image.names.get(path) {
-                Some(Name::File(id)) => *id,
-                _ => return false,
-            };
+            let Some(id) = inner.image.file_at(path) else { return false };
             if !inner.image.inodes.get_mut(&id).is_some_and(|file| file.make_unreadable(offset)) {
                 return false;
             }

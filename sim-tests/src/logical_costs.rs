@@ -105,7 +105,10 @@ fn drains(flush: FlushDiskType) -> (Cost, Cost) {
             FlushDiskType::Async => store::Flush::ASYNC,
             FlushDiskType::Sync => store::Flush::Sync,
         };
-        let store = store::Config { flush, segment_bytes: 1 << 20, ..store::Config::small("store") };
+        let small = store::Config::small("store");
+        // As in production, a drain is not much beside what starts a flush.
+        let flush_bytes = store::Config::new("store").flush_bytes;
+        let store = store::Config { flush, flush_bytes, segment_bytes: 1 << 20, ..small };
         let tuning = Tuning { store: Some(store), ..Tuning::default() };
         let broker = Broker::start_tuned(&node.env(), config, tuning).await.expect("starts");
         let client = world.client_env("client");

@@ -100,13 +100,24 @@ pub enum EncodeError {
 
 /// Bytes that `record` takes in the log.
 pub fn encoded_len(record: &NewRecord) -> Result<usize, EncodeError> {
-    let topic = record.topic.len();
-    if !is_topic_name(&record.topic) {
+    check_topic(&record.topic)?;
+    encoded_len_of_topic(record)
+}
+
+/// Whether a record of this topic can be encoded.
+pub fn check_topic(topic: &str) -> Result<(), EncodeError> {
+    if !is_topic_name(topic) {
         return Err(EncodeError::TopicName);
     }
-    if topic > 255 {
-        return Err(EncodeError::TopicTooLong(topic));
+    if topic.len() > 255 {
+        return Err(EncodeError::TopicTooLong(topic.len()));
     }
+    Ok(())
+}
+
+/// As [`encoded_len`], of a record whose topic was checked.
+pub fn encoded_len_of_topic(record: &NewRecord) -> Result<usize, EncodeError> {
+    let topic = record.topic.len();
     if record.properties.len() > PROPERTIES_BYTES_MAX {
         return Err(EncodeError::PropertiesTooLong(record.properties.len()));
     }

@@ -102,9 +102,14 @@ impl Core {
         sizes.clear();
         let mut total = 0;
         let max = (state.log.segment_bytes() - FILLER_BYTES as u64).min(self.config.unit_bytes_max());
+        let mut checked: Option<&Arc<str>> = None;
         for (index, record) in unit.iter().enumerate() {
-            let len =
-                record::encoded_len(record).map_err(|error| AppendError::Record { index, error })? as u64;
+            let refused = |error| AppendError::Record { index, error };
+            if !checked.is_some_and(|topic| Arc::ptr_eq(topic, &record.topic)) {
+                record::check_topic(&record.topic).map_err(refused)?;
+                checked = Some(&record.topic);
+            }
+            let len = record::encoded_len_of_topic(record).map_err(refused)? as u64;
             if len > max {
                 return Err(AppendError::RecordTooLarge { index, bytes: len, max });
             }
@@ -182,12 +187,12 @@ impl Core {
             state.flush_signalled = true;
             self.flush_wanted.notify_one();
         }
+        if state.log.end - state.durable >= self.config.flush_bytes {
+            self.flush_now.notify_one();
+        }
         if !state.segment_signalled && state.log.next_wanted(0).is_some() {
             state.segment_signalled = true;
             self.segment_wanted.notify_one();
-        }
-        if state.log.end - state.checkpoint >= self.config.checkpoint_bytes {
-            self.ask_for_checkpoint();
         }
     }
 

@@ -16,7 +16,9 @@ pub struct Config {
     pub flush: Flush,
     /// How long [`super::Store::wait_durable`] waits before it says so (`syncFlushTimeout`), in ms.
     pub sync_timeout_ms: u64,
-    /// A checkpoint is taken once so many bytes of log lie behind the last one.
+    /// Under [`Flush::Async`], a flush begins at once when so many bytes are not durable.
+    pub flush_bytes: u64,
+    /// A checkpoint is taken once so many durable bytes of log lie behind the last one.
     pub checkpoint_bytes: u64,
     /// A checkpoint is taken at latest so long after the first append behind the last one, in ms.
     pub checkpoint_interval_ms: u64,
@@ -80,10 +82,11 @@ impl Config {
             queue_file_units: 300_000,
             flush: Flush::ASYNC,
             sync_timeout_ms: 5_000,
-            checkpoint_bytes: 12 * 1024 * 1024,
+            flush_bytes: 4 * 1024 * 1024,
+            checkpoint_bytes: 24 * 1024 * 1024,
             checkpoint_interval_ms: 5_000,
-            window_bytes: 80 * 1024 * 1024,
-            journal_bytes: 16 * 1024 * 1024,
+            window_bytes: 112 * 1024 * 1024,
+            journal_bytes: 4 * 1024 * 1024,
             settle_interval_ms: 60_000,
             hot_bytes: 1024 * 1024 * 1024,
             tail_units: 2 * 1024 * 1024,
@@ -99,6 +102,7 @@ impl Config {
         Config {
             segment_bytes: 64 * 1024,
             queue_file_units: 200,
+            flush_bytes: 16 * 1024,
             checkpoint_bytes: 64 * 1024,
             checkpoint_interval_ms: 1_000,
             window_bytes: 256 * 1024,

@@ -1,7 +1,10 @@
 //! The flush task: makes the log durable, in order, one sync at a time.
 //!
 //! Under [`Flush::Sync`] it syncs whatever was appended when it begins; what is appended meanwhile waits for the next
-//! turn: that is the group commit. Under [`Flush::Async`] it waits for enough pages or enough time, unless asked.
+//! turn: that is the group commit. Under [`Flush::Async`] it waits for enough pages or enough time, unless asked, or unless
+//! [`Config::flush_bytes`](super::Config::flush_bytes) are not durable: then it syncs one piece after the other, without a
+//! pause, so that checkpoints follow closely behind a burst of appends, and the log's window opens again in small steps.
+//!
 //! `durable` moves only after the sync of everything below it has returned without an error, and never after one has
 //! failed.
 //!
@@ -12,9 +15,13 @@ use std::sync::Arc;
 
 use super::config::Flush;
 use super::core::Core;
+use super::core::State;
 use super::planted;
+use crate::base::Timestamp;
 
 const PAGE_BYTES: u64 = 4096;
+/// One sync under [`Flush::Async`] takes at most so many times [`super::Config::flush_bytes`].
+const PIECE_FACTOR: u64 = 3;
 
 impl Core {
     pub(super) async fn run_flush(self: Arc<Core>) {
@@ -47,11 +54,12 @@ impl Core {
     ) -> Result<(), SyncFailed> {
         let mut since = self.env.now();
         while let Some(dirty) = self.dirty_bytes() {
-            let asked = tokio::select! {
-                biased;
-                () = self.flush_now.notified() => true,
-                () = self.env.sleep_ms(interval_ms) => false,
-            };
+            let asked = dirty >= self.config.flush_bytes
+                || tokio::select! {
+                    biased;
+                    () = self.flush_now.notified() => true,
+                    () = self.env.sleep_ms(interval_ms) => false,
+                };
             let enough = dirty >= least_pages * PAGE_BYTES;
             let late = self.env.now().since(since).as_millis() >= u128::from(thorough_ms);
             if asked || enough || late {
@@ -73,11 +81,12 @@ impl Core {
     async fn flush_once(&self) -> Result<(), SyncFailed> {
         let (to, store_at, pieces) = {
             let mut state = self.state.lock();
-            let (from, to) = (state.durable, state.log.end);
+            let from = state.durable;
+            let (to, store_at) = self.next_piece(&state);
             if self.env.planted(planted::ACK_BEFORE_SYNC) {
                 self.advance_durable(&mut state, to);
             }
-            (to, state.last_store_at, state.log.pieces(from, to))
+            (to, store_at, state.log.pieces(from, to))
         };
         self.env.probe("store.sync");
         if self.env.buggify("store.slow_sync") {
@@ -108,12 +117,33 @@ impl Core {
         Ok(())
     }
 
-    fn advance_durable(&self, state: &mut super::core::State, to: u64) {
+    /// Up to where the next sync reaches, and the store time of the last message below.
+    fn next_piece(&self, state: &State) -> (u64, Timestamp) {
+        let most = match self.config.flush {
+            Flush::Sync => u64::MAX,
+            Flush::Async { .. } => PIECE_FACTOR.saturating_mul(self.config.flush_bytes),
+        };
+        let reach = state.durable.saturating_add(most);
+        if reach < state.log.end {
+            let within = state.pending.partition_point(|pending| pending.entry.unit.end() <= reach);
+            let last = within.checked_sub(1).and_then(|last| state.pending.get(last));
+            // What is not queued is not pending; if there is nothing else, all of it is taken.
+            if let Some(last) = last.filter(|last| last.entry.unit.end() > state.durable) {
+                return (last.entry.unit.end(), last.store_at);
+            }
+        }
+        (state.log.end, state.last_store_at)
+    }
+
+    fn advance_durable(&self, state: &mut State, to: u64) {
         state.durable = state.durable.max(to);
         let visible = self.visible_end(state);
         state.publish(visible);
         state.durable_waiters.wake_all();
         self.checkpoint_wanted.notify_one();
+        if state.durable - state.checkpoint >= self.config.checkpoint_bytes {
+            self.checkpoint_now.notify_one();
+        }
         self.index.wanted.notify_one();
     }
 }

@@ -3,13 +3,18 @@
 //! ```text
 //! queuejournal/<20 digits: log position where the file begins>     one block for each checkpoint
 //!
-//!  0 u8 "SFJRNL01"    8 u4 bytes of the block     12 u4 CRC-32 of what follows
+//!  0 u8 "SFJRNL02"    8 u4 bytes of the block     12 u4 CRC-32 of what follows
 //! 16 u8 from         24 u8 to                     32 u8 limit: nothing was ever written at or above it
 //! 40 i8 store time of the last message below `to`, in ms
 //! 48 u4 names        52 u4 units
 //! 56 each name: u4 number, u4 queue, u2 bytes of the topic, the topic
-//!    each unit: u4 number of a name of this file, u8 queue offset, u20 the unit
+//!    each unit, numbers in LEB128 (DWARF 5, 7.6), signed ones in zigzag: number of a name of this file; queue offset, as
+//!    distance from what follows the block's last unit of this name, or from 0; position, as distance from the end of the
+//!    block's last unit, or from `from`; size; tags code
 //! ```
+//!
+//! Where one message follows the other, a unit takes six bytes, twelve with a tag, and a block is a hundredth of its log:
+//! so the log's window can have nearly all of what recovery may read.
 //!
 //! Blocks are a chain: each begins where the one before it ends, over all files. What is behind the last one that is
 //! whole is the log's to tell. A file is dropped when the units of all its blocks are durable in queue files.
@@ -24,14 +29,16 @@ use super::layout::Layout;
 use super::open_files::FileTrouble;
 use super::planted;
 use super::queues::Queues;
-use super::unit::UNIT_BYTES;
 use super::unit::Unit;
+use crate::base::FastMap;
 use crate::env::Access;
 use crate::env::Env;
 use crate::env::File;
 
-const MAGIC: &[u8; 8] = b"SFJRNL01";
+const MAGIC: &[u8; 8] = b"SFJRNL02";
 const HEAD_BYTES: usize = 56;
+/// A unit has five numbers.
+const UNIT_BYTES_LEAST: usize = 5;
 
 /// A message's place in its queue, from the append until a checkpoint has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,8 +163,10 @@ pub(super) fn encode<'a>(
     queues: &mut Queues,
     generation: u32,
 ) -> Bytes {
+    let number = queues.next_block();
     let mut names = Vec::new();
     let mut units = Vec::new();
+    let mut position = span.from;
     let (mut name_count, mut unit_count) = (0u32, 0u32);
     for entry in entries {
         let queue = queues.get_mut(entry.slot);
@@ -174,9 +183,19 @@ pub(super) fn encode<'a>(
             names.extend_from_slice(topic);
         }
         unit_count += 1;
-        units.extend_from_slice(&entry.slot.to_be_bytes());
-        units.extend_from_slice(&entry.offset.to_be_bytes());
-        units.extend_from_slice(&entry.unit.encode());
+        let Entry { slot, offset, unit } = *entry;
+        let follows = if queue.noted.0 == number { queue.noted.1 } else { 0 };
+        queue.noted = (number, offset.wrapping_add(1));
+        for number in [
+            u64::from(slot),
+            zigzag(offset.wrapping_sub(follows) as i64),
+            unit.physical.wrapping_sub(position),
+            u64::from(unit.size),
+            zigzag(unit.tags_code),
+        ] {
+            put_number(number, &mut units);
+        }
+        position = end_of(unit);
     }
     let len = HEAD_BYTES + names.len() + units.len();
     let mut block = Vec::with_capacity(len);
@@ -205,7 +224,8 @@ pub(super) struct Block<'a> {
     pub(super) bytes: usize,
     /// Number, topic, queue.
     pub(super) names: Vec<(u32, &'a str, u32)>,
-    units: &'a [u8],
+    /// With the name's number as slot.
+    pub(super) units: Vec<Entry>,
 }
 
 impl<'a> Block<'a> {
@@ -231,22 +251,58 @@ impl<'a> Block<'a> {
             let len = usize::from(u16::from_be_bytes(*rest.take(2)?.first_chunk()?));
             names.push((number, std::str::from_utf8(rest.take(len)?).ok()?, queue));
         }
-        let units = rest.0;
-        (units.len() == (unit_count as usize).checked_mul(12 + UNIT_BYTES)?).then_some(Block {
-            span,
-            bytes: len,
-            names,
-            units,
-        })
+        let mut follows = Units { offsets: FastMap::default(), position: span.from };
+        // Of a stranger's count, no more than the bytes can hold.
+        let mut units = Vec::with_capacity((unit_count as usize).min(rest.0.len() / UNIT_BYTES_LEAST));
+        for _ in 0..unit_count {
+            units.push(follows.take(&mut rest)?);
+        }
+        rest.0.is_empty().then_some(Block { span, bytes: len, names, units })
     }
+}
 
-    /// Number of the name, queue offset and unit of each.
-    pub(super) fn units(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.units.chunks_exact(12 + UNIT_BYTES).filter_map(|bytes| {
-            let mut rest = Reader(bytes);
-            Some(Entry { slot: rest.u32()?, offset: rest.u64()?, unit: Unit::decode(rest.0) })
-        })
+/// The inverse of what [`encode`] makes of units.
+struct Units {
+    /// What follows the last unit of each slot.
+    offsets: FastMap<u32, u64>,
+    position: u64,
+}
+
+impl Units {
+    fn take(&mut self, from: &mut Reader<'_>) -> Option<Entry> {
+        let slot = u32::try_from(from.number()?).ok()?;
+        let distance = unzigzag(from.number()?) as u64;
+        let physical = self.position.wrapping_add(from.number()?);
+        let size = u32::try_from(from.number()?).ok()?;
+        let unit = Unit { physical, size, tags_code: unzigzag(from.number()?) };
+        self.position = end_of(unit);
+        let follows = self.offsets.entry(slot).or_default();
+        let offset = follows.wrapping_add(distance);
+        *follows = offset.wrapping_add(1);
+        Some(Entry { slot, offset, unit })
     }
+}
+
+/// As [`Unit::end`], of any numbers.
+fn end_of(unit: Unit) -> u64 {
+    unit.physical.wrapping_add(u64::from(unit.size))
+}
+
+/// A number in seven bits a byte, lowest first; all bytes but the last have the highest bit.
+fn put_number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -256,6 +312,19 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    /// As [`put_number`] wrote it.
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = u64::from(*self.take(1)?.first()?);
+            number |= (byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
     }
 
     fn u32(&mut self) -> Option<u32> {
@@ -293,13 +362,15 @@ mod tests {
             let bytes = encode(span, entries.iter(), &mut queues, 1);
             let block = Block::decode(&bytes).unwrap();
             prop_assert_eq!(block.span, span);
-            prop_assert_eq!(block.units().collect::<Vec<_>>(), entries.clone());
+            prop_assert_eq!(&block.units, &entries);
             for (number, topic, id) in &block.names {
                 prop_assert_eq!(queues.find_slot(topic, *id), Some(*number));
             }
             // Names stand in the first block of a file only.
             let again = encode(span, entries.iter(), &mut queues, 1);
-            prop_assert!(Block::decode(&again).unwrap().names.is_empty());
+            let again = Block::decode(&again).unwrap();
+            prop_assert!(again.names.is_empty());
+            prop_assert_eq!(&again.units, &entries);
 
             let at = cut.index(bytes.len());
             prop_assert_eq!(Block::decode(&bytes[..at]), None);
@@ -307,5 +378,33 @@ mod tests {
             damaged[at] ^= 1 << flip;
             prop_assert_eq!(Block::decode(&damaged), None);
         }
+    }
+
+    #[test]
+    fn a_unit_of_a_row_takes_six_bytes() {
+        let mut queues = Queues::default();
+        let slot = queues.slot_or_create(&Arc::from("t"), 0);
+        let entry = |at: u64| Entry {
+            slot,
+            offset: 1_000_000 + at,
+            unit: Unit { physical: 5_000_000 + 1_126 * at, size: 1_126, tags_code: 0 },
+        };
+        let span = Span { from: 5_000_000, to: 6_126_000, limit: 7_000_000, store_at: 1 };
+        let entries: Vec<Entry> = (0..1_000).map(entry).collect();
+        let bytes = encode(span, entries.iter(), &mut queues, 1);
+        let name = 11;
+        let first_offset = 2;
+        assert_eq!(bytes.len(), HEAD_BYTES + name + 6 * entries.len() + first_offset);
+    }
+
+    #[test]
+    fn numbers_have_at_most_ten_bytes() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, u64::MAX >> 1, u64::MAX] {
+            let mut bytes = Vec::new();
+            put_number(number, &mut bytes);
+            assert_eq!(Reader(&bytes).number(), Some(number));
+            assert_eq!(unzigzag(zigzag(number as i64)), number as i64);
+        }
+        assert_eq!(Reader(&[0x80; 10]).number(), None);
     }
 }

@@ -118,7 +118,7 @@ impl OpenFiles {
 
     /// What to write for a batch of units: a piece for each file.
     pub(super) fn pieces(&self, batch: &Batch, out: &mut Vec<Piece>) {
-        let mut units = Bytes::from(batch.units.clone());
+        let mut units = batch.units.clone();
         let len = self.file_units * UNIT_BYTES as u64;
         let mut at = batch.first;
         while !units.is_empty() {

@@ -11,10 +11,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::unit::SCHEDULE_TOPIC;
 use super::unit::UNIT_BYTES;
 use super::unit::Unit;
 use crate::base::FastMap;
+
+/// Queues and units that one call to the disk writes, and that the state is locked for.
+const QUEUES_AT_ONCE: usize = 256;
+const UNITS_AT_ONCE: usize = 16 * 1024;
 
 #[derive(Default)]
 pub(super) struct Queues {
@@ -22,8 +28,14 @@ pub(super) struct Queues {
     names: Vec<Arc<str>>,
     by_key: FastMap<(u32, u32), u32>,
     slots: Vec<Queue>,
+    /// The queue that was asked for last: a unit's records are mostly of one topic, if not of one queue.
+    last: Option<Last>,
     /// Slots of queues with units that are in no file.
     dirty: Vec<u32>,
+    /// Slots of queues that have much more room in memory than units, as they had many.
+    roomy: Vec<u32>,
+    /// Blocks of the journal that were made.
+    blocks: u64,
     live: usize,
 }
 
@@ -43,10 +55,19 @@ pub(super) struct Queue {
     pub(super) first_file: Option<u64>,
     /// The generation of the journal that has the queue's name; 0 is none.
     pub(super) named_in: u32,
+    /// A block of the journal, by its number, and what follows the queue's last unit in it.
+    pub(super) noted: (u64, u64),
     tail: VecDeque<Unit>,
     dirty: bool,
     dead: bool,
     schedule: bool,
+}
+
+struct Last {
+    topic: Arc<str>,
+    topic_id: u32,
+    /// Number and slot.
+    queue: Option<(u32, u32)>,
 }
 
 /// A queue's name and slot, for work outside the lock.
@@ -61,7 +82,17 @@ pub(super) struct QueueName {
 pub(super) struct Batch {
     pub(super) queue: QueueName,
     pub(super) first: u64,
-    pub(super) units: Vec<u8>,
+    pub(super) units: Bytes,
+}
+
+/// A walk over the units below a position that are in no file, a part at a time: the state is locked for one of them.
+pub(super) struct Due<'a> {
+    slots: &'a [u32],
+    position: u64,
+    /// Offsets of the first queue that are behind the walk.
+    passed: u64,
+    /// Slots, and one behind the last unit of each that the walk has passed.
+    ends: Vec<(u32, u64)>,
 }
 
 impl Batch {
@@ -71,21 +102,68 @@ impl Batch {
     }
 }
 
+impl<'a> Due<'a> {
+    pub(super) fn new(slots: &'a [u32], position: u64) -> Due<'a> {
+        Due { slots, position, passed: 0, ends: Vec::new() }
+    }
+
+    /// The next part; empty at the end.
+    pub(super) fn next(&mut self, queues: &Queues) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        let mut room = UNITS_AT_ONCE;
+        while let Some((slot, others)) = self.slots.split_first()
+            && room > 0
+            && batches.len() < QUEUES_AT_ONCE
+        {
+            if let Some(batch) = queues.due(*slot, self.passed, self.position, room) {
+                room -= batch.units.len() / UNIT_BYTES;
+                self.passed = batch.end();
+                match self.ends.last_mut() {
+                    Some((last, end)) if last == slot => *end = batch.end(),
+                    _ => self.ends.push((*slot, batch.end())),
+                }
+                batches.push(batch);
+            }
+            if room > 0 {
+                (self.slots, self.passed) = (others, 0);
+            }
+        }
+        batches
+    }
+
+    /// What to tell [`Queues::written`] once everything is durable in files.
+    pub(super) fn ends(self) -> Vec<(u32, u64)> {
+        self.ends
+    }
+}
+
 impl Queues {
     /// The slot of a queue, created empty if it is new.
     pub(super) fn slot_or_create(&mut self, topic: &Arc<str>, id: u32) -> u32 {
-        let topic_id = match self.topics.get(topic) {
-            Some(topic_id) => *topic_id,
-            None => {
-                let topic_id = u32::try_from(self.names.len()).expect("fewer than 2^32 topics");
-                self.names.push(Arc::clone(topic));
-                self.topics.insert(Arc::clone(topic), topic_id);
-                topic_id
-            }
-        };
-        if let Some(slot) = self.by_key.get(&(topic_id, id)) {
-            return *slot;
+        let last = self.last.take().filter(|last| Arc::ptr_eq(&last.topic, topic));
+        let mut last = last.unwrap_or_else(|| {
+            let topic_id = self.topic_or_create(topic);
+            Last { topic: Arc::clone(topic), topic_id, queue: None }
+        });
+        let known = last.queue.filter(|(queue, _)| *queue == id).map(|(_, slot)| slot);
+        let known = known.or_else(|| self.by_key.get(&(last.topic_id, id)).copied());
+        let slot = known.unwrap_or_else(|| self.create(last.topic_id, id));
+        last.queue = Some((id, slot));
+        self.last = Some(last);
+        slot
+    }
+
+    fn topic_or_create(&mut self, topic: &Arc<str>) -> u32 {
+        if let Some(topic_id) = self.topics.get(topic) {
+            return *topic_id;
         }
+        let topic_id = u32::try_from(self.names.len()).expect("fewer than 2^32 topics");
+        self.names.push(Arc::clone(topic));
+        self.topics.insert(Arc::clone(topic), topic_id);
+        topic_id
+    }
+
+    fn create(&mut self, topic_id: u32, id: u32) -> u32 {
         let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 queues");
         let name = self.names.get(topic_id as usize).expect("interned above");
         self.slots.push(Queue::new(Arc::clone(name), id));
@@ -143,6 +221,7 @@ impl Queues {
     /// Takes the queues of `topic` out of the table; their slots stay, dead.
     pub(super) fn remove_topic(&mut self, topic: &str) -> Vec<QueueName> {
         let Some(topic_id) = self.topics.get(topic).copied() else { return Vec::new() };
+        self.last = None;
         let mut removed = Vec::new();
         for (slot, queue) in (0u32..).zip(&mut self.slots) {
             if !queue.dead && *queue.topic == *topic {
@@ -156,9 +235,15 @@ impl Queues {
         removed
     }
 
-    /// The queues with units that are in no file. Who takes them settles them, or gives them back by
+    /// The queues with units that are in no file, and the end of room that nobody needed since the last time. Who takes them settles them, or gives them back by
     /// [`Queues::still_dirty`].
     pub(super) fn take_dirty(&mut self) -> Vec<u32> {
+        for slot in std::mem::take(&mut self.roomy) {
+            let queue = self.get_mut(slot);
+            if !queue.dirty {
+                queue.tail.shrink_to_fit();
+            }
+        }
         let slots = std::mem::take(&mut self.dirty);
         for slot in &slots {
             self.get_mut(*slot).dirty = false;
@@ -166,18 +251,19 @@ impl Queues {
         slots
     }
 
-    /// The units of a queue below `position` that are in no file; `None` without any. Call [`Queues::written`] once they
-    /// are durable in one.
-    pub(super) fn due(&self, slot: u32, position: u64) -> Option<Batch> {
+    /// Units of a queue that are in no file, from offset `from` on, below `position`, at most `most`.
+    fn due(&self, slot: u32, from: u64, position: u64, most: usize) -> Option<Batch> {
         let queue = self.get(slot);
-        if queue.dead {
+        let first = queue.written.max(from);
+        if queue.dead || first >= queue.next {
             return None;
         }
-        let mut units = Vec::new();
-        for unit in queue.units(queue.written, queue.next).take_while(|unit| unit.physical < position) {
+        let count = usize::try_from(queue.next - first).unwrap_or(most).min(most);
+        let mut units = Vec::with_capacity(count * UNIT_BYTES);
+        for unit in queue.units(first, queue.next).take(most).take_while(|unit| unit.physical < position) {
             units.extend_from_slice(&unit.encode());
         }
-        (!units.is_empty()).then(|| Batch { queue: queue.name(slot), first: queue.written, units })
+        (!units.is_empty()).then(|| Batch { queue: queue.name(slot), first, units: units.into() })
     }
 
     /// Those of the queues that keep units in memory only are dirty again.
@@ -197,6 +283,15 @@ impl Queues {
         queue.first_file.get_or_insert(queue.written - queue.written % file_units);
         queue.written = end;
         queue.trim(keep);
+        if queue.is_roomy(queue.tail.len()) {
+            self.roomy.push(slot);
+        }
+    }
+
+    /// A number for a block of the journal; none has it yet, nor 0.
+    pub(super) fn next_block(&mut self) -> u64 {
+        self.blocks += 1;
+        self.blocks
     }
 
     /// Slots are numbered below this, those of dead queues too.
@@ -234,6 +329,7 @@ impl Queue {
             written: 0,
             first_file: None,
             named_in: 0,
+            noted: (0, 0),
             tail: VecDeque::new(),
             dirty: false,
             dead: false,
@@ -281,12 +377,19 @@ impl Queue {
         self.tail.range(start.min(self.tail.len())..end.min(self.tail.len()))
     }
 
+    /// Drops units that files have. The room that the queue needed since the last time stays: it is likely to need it
+    /// again, and memory that was given back is dear to get.
     fn trim(&mut self, keep: usize) {
+        let needed = self.tail.len();
         let written = usize::try_from(self.written - self.tail_start()).expect("a tail fits into memory");
         let surplus = self.tail.len().saturating_sub(keep).min(written);
         self.tail.drain(..surplus);
-        if self.tail.capacity() > 64 && self.tail.capacity() > 4 * self.tail.len() {
-            self.tail.shrink_to_fit();
+        if self.is_roomy(needed) {
+            self.tail.shrink_to(needed);
         }
+    }
+
+    fn is_roomy(&self, units: usize) -> bool {
+        self.tail.capacity() > 64 && self.tail.capacity() > 4 * units
     }
 }

@@ -55,11 +55,11 @@ use super::layout::number_of;
 use super::log::Log;
 use super::open_files::OpenFiles;
 use super::planted;
+use super::queues::Due;
 use super::queues::Queues;
 use super::scan::LogFiles;
 use super::scan::Step;
 use super::scan::Window;
-use super::settle::QUEUES_AT_ONCE;
 use super::unreadable::Unreadable;
 use crate::base::PhysicalOffset;
 use crate::base::Timestamp;
@@ -312,17 +312,20 @@ impl Recover {
         let dir = &self.layout.consume_queue;
         let tree = self.env.disk.tree(dir).await.map_err(OpenError::io("open", dir))?;
         let slots = self.queues.take_dirty();
-        let mut ends = Vec::new();
-        for slots in slots.chunks(QUEUES_AT_ONCE) {
-            let mut pieces = Vec::new();
-            for batch in slots.iter().filter_map(|slot| self.queues.due(*slot, position)) {
-                self.files.pieces(&batch, &mut pieces);
-                ends.push((batch.queue.slot, batch.end()));
+        let mut due = Due::new(&slots, position);
+        loop {
+            let batches = due.next(&self.queues);
+            if batches.is_empty() {
+                break;
+            }
+            let mut pieces = Vec::with_capacity(batches.len());
+            for batch in &batches {
+                self.files.pieces(batch, &mut pieces);
             }
             tree.write(pieces).await.map_err(OpenError::io("write", dir))?;
         }
         tree.sync().await.map_err(OpenError::io("sync", dir))?;
-        for (slot, end) in ends {
+        for (slot, end) in due.ends() {
             self.queues.written(slot, end, u64::from(self.config.queue_file_units), 1024);
         }
         self.queues.still_dirty(slots);

@@ -20,11 +20,12 @@ use super::planted;
 use super::prepare::FULL_RETRY_MS;
 use super::queue_table::Made;
 use super::queue_table::QueueTable;
+use super::queues::Due;
 use super::unit::UNIT_BYTES;
 use crate::base::Timestamp;
 
-/// Queues that one call to the disk writes, and that the state is locked for.
-pub(super) const QUEUES_AT_ONCE: usize = 256;
+/// Ends of queues that are noted while the state is locked.
+const ENDS_AT_ONCE: usize = 256;
 /// Rows of the table of queues that the state is locked for.
 const ROWS_AT_ONCE: usize = 4096;
 
@@ -117,27 +118,26 @@ impl Core {
             let failed = FileTrouble::new(action, &self.layout.consume_queue);
             move |error| self.trouble(failed(error), InFiles(true))
         };
-        let mut ends = Vec::new();
-        for slots in slots.chunks(QUEUES_AT_ONCE) {
-            let mut batches = Vec::with_capacity(slots.len());
-            {
-                let state = self.state.lock();
-                batches.extend(slots.iter().filter_map(|slot| state.queues.due(*slot, position)));
+        let mut due = Due::new(slots, position);
+        loop {
+            let batches = due.next(&self.state.lock().queues);
+            if batches.is_empty() {
+                break;
             }
             let mut pieces = Vec::with_capacity(batches.len());
             for batch in &batches {
                 self.files.pieces(batch, &mut pieces);
-                ends.push((batch.queue.slot, batch.end()));
             }
             self.tree.write(pieces).await.map_err(troubled("write"))?;
         }
+        let ends = due.ends();
         if ends.is_empty() {
             return Ok(());
         }
         self.env.probe("store.queue_files_written");
         self.tree.sync().await.map_err(troubled("sync"))?;
         let file_units = u64::from(self.config.queue_file_units);
-        for ends in ends.chunks(QUEUES_AT_ONCE) {
+        for ends in ends.chunks(ENDS_AT_ONCE) {
             let mut state = self.state.lock();
             let keep = (self.config.tail_units / state.queues.len().max(1)).clamp(16, 64 * 1024);
             for (slot, end) in ends {

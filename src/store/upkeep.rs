@@ -1,7 +1,7 @@
 //! Work on the journal and on queue files, one at a time: checkpoints, topic deletion, retention.
 //!
-//! A checkpoint, in this order: flush the log up to C; add the units of everything below C to the journal, durably. A
-//! crash in between leaves the older checkpoint.
+//! A checkpoint, in this order: let the log be durable up to C; add the units of everything below C to the journal,
+//! durably. A crash in between leaves the older checkpoint.
 //!
 //! Deletion of a topic takes its queues out of memory, checkpoints (so that no replay brings them back), then removes
 //! the files.
@@ -68,7 +68,8 @@ impl Core {
             self.journal_has_room().await;
             let outcome = {
                 let mut journal = self.upkeep.lock().await;
-                self.checkpoint(&mut journal).await
+                let reach = self.next_checkpoint();
+                self.checkpoint(&mut journal, reach).await
             };
             match outcome {
                 Ok(()) => {
@@ -89,10 +90,18 @@ impl Core {
         state.log.end > state.checkpoint || state.full.is_some()
     }
 
-    /// Takes a checkpoint at the log's present end.
-    pub(super) async fn checkpoint(&self, journal: &mut Journal) -> Result<(), UpkeepError> {
-        let end = self.state.lock().log.end;
-        self.flushed(end).await?;
+    /// What is durable by now, and more only if that is nothing: no checkpoint waits for the flush of a burst.
+    fn next_checkpoint(&self) -> u64 {
+        let state = self.state.lock();
+        match state.durable {
+            durable if durable > state.checkpoint => durable,
+            durable => state.log.end.min(durable + self.config.flush_bytes),
+        }
+    }
+
+    /// Takes a checkpoint at `reach` or behind.
+    pub(super) async fn checkpoint(&self, journal: &mut Journal, reach: u64) -> Result<(), UpkeepError> {
+        self.flushed(reach).await?;
         let (span, count, block) = {
             let mut state = self.state.lock();
             let (from, to) = (state.checkpoint, state.durable);
@@ -131,7 +140,8 @@ impl Core {
     /// Takes a checkpoint and brings everything below it into queue files. The caller holds `settling`.
     pub(super) async fn settle_everything(&self) -> Result<(), UpkeepError> {
         let mut journal = self.upkeep.lock().await;
-        self.checkpoint(&mut journal).await?;
+        let end = self.state.lock().log.end;
+        self.checkpoint(&mut journal, end).await?;
         drop(journal);
         let position = self.state.lock().checkpoint;
         self.checkpoint_index(position).await;

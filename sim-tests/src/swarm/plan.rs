@@ -43,6 +43,7 @@ pub(crate) struct Plan {
 pub(crate) struct Shape {
     segment_bytes: u64,
     queue_file_units: u32,
+    flush_bytes: u64,
     checkpoint_bytes: u64,
     checkpoint_interval_ms: u64,
     journal_bytes: u64,
@@ -62,6 +63,7 @@ impl Shape {
         Shape {
             segment_bytes: one_of("segment", &[16_384, 32_768, 65_536, 65_536, 262_144]),
             queue_file_units: one_of("queue file", &[8, 30, 200, 200, 1_000]) as u32,
+            flush_bytes: one_of("flush bytes", &[4_096, 16_384, 16_384, 1 << 20]),
             checkpoint_bytes: one_of("checkpoint bytes", &[8_192, 65_536, 65_536, 131_072]),
             checkpoint_interval_ms: one_of("checkpoint interval", &[50, 300, 1_000, 1_000, 10_000]),
             journal_bytes: one_of("journal", &[1_024, 4_096, 4_096, 65_536]),
@@ -74,6 +76,7 @@ impl Shape {
     pub(crate) fn put_into(self, config: &mut store::Config) {
         config.segment_bytes = self.segment_bytes;
         config.queue_file_units = self.queue_file_units;
+        config.flush_bytes = self.flush_bytes;
         config.checkpoint_bytes = self.checkpoint_bytes;
         config.checkpoint_interval_ms = self.checkpoint_interval_ms;
         config.journal_bytes = self.journal_bytes;

@@ -5,7 +5,7 @@
 //! ┌───────────────────────┬────────────────────────────────────┬───────────────────────────────┐
 //! │ from an earlier life  │ published: never written again     │ unpublished: zeros, or a tail │
 //! └───────────────────────┴────────────────────────────────────┴───────────────────────────────┘
-//!          one read-only mapping of the page cache, dropped with its last view
+//!          one read-only mapping of the page cache, dropped with its last view or sync
 //! ```
 //!
 //! Invariants:
@@ -23,7 +23,9 @@
 //! where a mapping kills. In units of 72 KB on ext4, Linux 6.18: 4.8 GB/s beside 0.5 to 3.8 (as memory is fresh or not);
 //! with a sync after each, 175 µs beside 351 µs. The copy that this costs stays in the core's cache.
 //!
-//! `sync` is `fdatasync` of the file: it waits for the pages of the tail, as nothing else of a log is ever dirty.
+//! `sync` is `msync` of its range, which Linux carries out as an `fdatasync` of that range of the file: the kernel writes
+//! and awaits its pages, then what finds them, then the disk's cache. `fdatasync` itself also waits for whatever pages
+//! behind the range are on their way by then, while more are appended: a sync of 25 MB took as long as one of 85 MB.
 
 #![expect(clippy::disallowed_methods, reason = "the one place that touches the file system")]
 
@@ -57,7 +59,8 @@ thread_local! {
 pub(super) struct RealSegment {
     /// The whole mapping as one view; every slice is a slice of it.
     view: Bytes,
-    file: Arc<fs::File>,
+    mapping: Arc<MmapRaw>,
+    file: fs::File,
     path: Arc<PathBuf>,
     access: Access,
     written: Written,
@@ -69,7 +72,7 @@ struct Written {
     to: AtomicU64,
 }
 
-struct Mapped(MmapRaw);
+struct Mapped(Arc<MmapRaw>);
 
 impl RealSegment {
     pub(super) fn open(path: &Path, len: u64, access: Access) -> io::Result<RealSegment> {
@@ -91,10 +94,11 @@ impl RealSegment {
             let _ = if existed { file.set_len(found) } else { fs::remove_file(path) };
             return Err(error);
         }
-        let mapping = MmapOptions::new().len(mapped_len).map_raw_read_only(&file)?;
+        let mapping = Arc::new(MmapOptions::new().len(mapped_len).map_raw_read_only(&file)?);
         Ok(RealSegment {
-            view: Bytes::from_owner(Mapped(mapping)),
-            file: Arc::new(file),
+            view: Bytes::from_owner(Mapped(Arc::clone(&mapping))),
+            mapping,
+            file,
             path: Arc::new(path.to_owned()),
             access,
             written: Written { from: AtomicU64::new(0), to: AtomicU64::new(0) },
@@ -148,10 +152,11 @@ impl Segment for RealSegment {
 
     fn sync(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
         let within = self.range("sync", offset, len);
-        let (file, path) = (Arc::clone(&self.file), Arc::clone(&self.path));
+        let (mapping, path) = (Arc::clone(&self.mapping), Arc::clone(&self.path));
         Box::pin(async move {
-            within?;
-            blocking(move || file.sync_data().map_err(named("sync", path.display()))).await
+            let range = within?;
+            let sync = move || mapping.flush_range(range.start, range.len());
+            blocking(move || sync().map_err(named("sync", path.display()))).await
         })
     }
 }

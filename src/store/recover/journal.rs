@@ -120,7 +120,7 @@ impl Recover {
     }
 
     fn take_block(&mut self, block: &Block<'_>, names: &Names<'_>) {
-        for entry in block.units() {
+        for entry in &block.units {
             let Some((topic, id)) = names.get(&entry.slot) else {
                 self.contradicted = true;
                 return;

@@ -10,7 +10,7 @@ use staticfire::base::{QueueId, QueueOffset};
 use staticfire::env::Env;
 use staticfire::store::{AppendError, Config, Flush, ReadLimits, ReadStatus, Store};
 
-use super::speed::{Side, records, runtime};
+use super::speed::{Input, Side, records, runtime};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
 }
 
 async fn write(env: &Env, dir: &Path, megabytes: u64) -> io::Result<String> {
-    let mut side = Side::open(env, dir, Flush::ASYNC, 1_000).await?;
+    let mut side = Side::open(env, dir, Flush::ASYNC, Input::cold(1_000)).await?;
     let step = side.count(16);
     let mut told = false;
     loop {
@@ -105,7 +105,7 @@ async fn hold(env: &Env, dir: &Path, queues: u64, began: Instant) -> io::Result<
     let (store, _) = Store::open(env, Config::new(dir)).await.map_err(io::Error::other)?;
     let queues = usize::try_from(queues).unwrap_or(usize::MAX);
     let mut out = Vec::new();
-    for unit in records(queues, 64).get(..queues).unwrap_or_default().chunks(64) {
+    for unit in records(Input::cold(queues), 64).get(..queues).unwrap_or_default().chunks(64) {
         out.clear();
         while let Err(error) = store.append(unit, &mut out) {
             match error {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! append       store, async flush      against   copy + CRC into such a mapping
+//! sustained    the same until durable  against   the same and one sync
 //! sync         store, 64 waiting       against   copy + sync of the same batches
 //! many queues  40,000 in turn          against   one queue, same store settings
 //! recovery     a log killed in the middle of an append: bytes read, time from exec to the first pull
@@ -10,6 +11,9 @@
 //!
 //! The first three are ratios of rounds that alternate; see the crate's head for why. The clock of a round without syncs
 //! stops on both sides when the last record is copied; the store's flushes that fall into it are in its time.
+//!
+//! A burst is shorter than the log's window, `store::Config::window_bytes`, which is how far appends may run ahead of the
+//! disk, as recovery has to read it: what is longer goes at the disk's speed, and has a row of its own.
 
 pub(crate) mod child;
 mod recovery;
@@ -25,9 +29,12 @@ use crate::rounds::Spread;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Rounds of each comparison
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// Megabytes of records in a round
+    /// Megabytes of records in a round of `append`
+    #[arg(long, default_value_t = 96)]
+    burst: u64,
+    /// Megabytes of records in a round of the others
     #[arg(long, default_value_t = 256)]
     megabytes: u64,
     /// Queues that are written in turn
@@ -50,6 +57,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum What {
     Append,
+    Sustained,
     Sync,
     Queues,
     Recovery,
@@ -69,6 +77,10 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
     if wanted(What::Append) {
         let ratio = speed::append(options)?;
         row(&mut out, "append, async / bare copy + CRC", ratio, ">= 0.60");
+    }
+    if wanted(What::Sustained) {
+        let ratio = speed::sustained(options)?;
+        row(&mut out, "append until durable / bare copy + CRC + one sync", ratio, "");
     }
     if wanted(What::Sync) {
         let ratio = speed::sync(options)?;

@@ -5,13 +5,14 @@ use std::io;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use staticfire::base::{QueueId, Timestamp};
 use staticfire::env::{Access, Env, Segment};
 use staticfire::protocol::record::{NewRecord, encoded_len};
-use staticfire::store::{AppendError, Appended, Config, Flush, Retention, Store};
+use staticfire::store::{AppendError, Appended, Config, Flush, Published, Retention, Store};
 
 use super::Options;
 use crate::rounds::{Spread, progress, spread};
@@ -27,6 +28,9 @@ pub(super) struct Side {
     records: Vec<NewRecord>,
     next: usize,
     out: Vec<Appended>,
+    published: Vec<Published>,
+    /// For the log's window to open, since the clock of a round was started.
+    waited: Duration,
 }
 
 pub(super) fn runtime() -> io::Result<tokio_real::runtime::Runtime> {
@@ -36,13 +40,22 @@ pub(super) fn runtime() -> io::Result<tokio_real::runtime::Runtime> {
 /// When a record must be durable.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Durable {
+    /// After the clock has stopped.
+    Later,
+    /// Before it stops.
     AtTheEnd,
     EachUnit,
 }
 
 /// Bytes per second of the store over those of a bare copy and CRC.
 pub(super) fn append(options: &Options) -> io::Result<Spread> {
-    against_bare("append", options, Flush::ASYNC, options.megabytes, Durable::AtTheEnd)
+    against_bare("append", options, Flush::ASYNC, options.burst, Durable::Later)
+}
+
+/// The same, but as long as it takes until all of it is durable, and more of it than the store lets run ahead of the
+/// disk.
+pub(super) fn sustained(options: &Options) -> io::Result<Spread> {
+    against_bare("sustained", options, Flush::ASYNC, options.megabytes, Durable::AtTheEnd)
 }
 
 /// The same with a sync for every unit, on both sides.
@@ -59,9 +72,11 @@ fn against_bare(
 ) -> io::Result<Spread> {
     runtime()?.block_on(async {
         let env = staticfire::env::real::env();
-        let mut side = Side::open(&env, &options.dir.join(what), flush, 1).await?;
+        let mut side = Side::open(&env, &options.dir.join(what), flush, Input::HOT).await?;
         let count = side.count(megabytes);
-        side.fill(count / 8).await?;
+        // Memory that the kernel has never given out before costs many times what it costs later.
+        side.fill(count).await?;
+        side.settle().await?;
         let mut ratios = Vec::new();
         for round in 0..options.rounds {
             let (mut ours, mut bare) = (0.0, 0.0);
@@ -75,6 +90,10 @@ fn against_bare(
             }
             ratios.push(bare / ours);
             note(what, round, ours, bare, count);
+            if !side.waited.is_zero() {
+                let (all, waited) = (ours * 1e3, side.waited.as_secs_f64() * 1e3);
+                progress(&format!("  waited {waited:.0} of {all:.0} ms for the log's window"));
+            }
             side.settle().await?;
         }
         side.close().await?;
@@ -86,8 +105,9 @@ fn against_bare(
 pub(super) fn queues(options: &Options) -> io::Result<Spread> {
     runtime()?.block_on(async {
         let env = staticfire::env::real::env();
-        let mut one = Side::open(&env, &options.dir.join("one"), Flush::ASYNC, 1).await?;
-        let mut many = Side::open(&env, &options.dir.join("many"), Flush::ASYNC, options.queues).await?;
+        let mut one = Side::open(&env, &options.dir.join("one"), Flush::ASYNC, Input::cold(1)).await?;
+        let mut many =
+            Side::open(&env, &options.dir.join("many"), Flush::ASYNC, Input::cold(options.queues)).await?;
         let count = one.count(options.megabytes);
         // The first message of a queue is another matter: creating it.
         let began = Instant::now();
@@ -129,7 +149,9 @@ fn recycle(dir: &Path, bytes: usize) -> io::Result<()> {
         file.write_all(&chunk)?;
     }
     drop(file);
-    std::fs::remove_file(&path)
+    std::fs::remove_file(&path)?;
+    // Where the file system discards freed blocks, it does so now and not beside whoever comes next.
+    Ok(rustix::fs::syncfs(std::fs::File::open(dir)?)?)
 }
 
 fn note(what: &str, round: usize, ours: f64, other: f64, count: usize) {
@@ -138,13 +160,13 @@ fn note(what: &str, round: usize, ours: f64, other: f64, count: usize) {
 }
 
 impl Side {
-    pub(super) async fn open(env: &Env, root: &Path, flush: Flush, queues: usize) -> io::Result<Side> {
+    pub(super) async fn open(env: &Env, root: &Path, flush: Flush, input: Input) -> io::Result<Side> {
         let mut config = Config::new(root);
         config.flush = flush;
         config.retention = Retention { keep_ms: None, keep_bytes: Some(2 << 30) };
         let (store, _) = Store::open(env, config).await.map_err(io::Error::other)?;
-        let records = records(queues, BODY_BYTES);
-        Ok(Side { store, records, next: 0, out: Vec::new() })
+        let records = records(input, BODY_BYTES);
+        Ok(Side { store, records, next: 0, out: Vec::new(), published: Vec::new(), waited: Duration::ZERO })
     }
 
     /// Records that make up so many megabytes; whole units.
@@ -164,28 +186,37 @@ impl Side {
         loop {
             match self.store.append(unit, &mut self.out) {
                 Ok(()) => break,
-                Err(AppendError::NotReady) => self.store.writable().await,
+                Err(AppendError::NotReady) => {
+                    let began = Instant::now();
+                    self.store.writable().await;
+                    self.waited += began.elapsed();
+                }
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
-        self.store.take_published(&mut Vec::new());
+        self.published.clear();
+        self.store.take_published(&mut self.published);
         Ok(())
     }
 
     /// Seconds for `count` records, while the store's flush is at work; the last of them are durable when it returns.
     pub(super) async fn fill(&mut self, count: usize) -> io::Result<f64> {
-        self.fill_as(count, Durable::AtTheEnd).await
+        self.fill_as(count, Durable::Later).await
     }
 
     async fn fill_as(&mut self, count: usize, durable: Durable) -> io::Result<f64> {
+        self.waited = Duration::ZERO;
         let began = Instant::now();
         for _ in 0..count.div_ceil(UNIT) {
             self.append().await?;
             match durable {
                 // As between two turns of the broker: the store's tasks get theirs.
-                Durable::AtTheEnd => tokio_real::task::yield_now().await,
+                Durable::Later | Durable::AtTheEnd => next_turn().await,
                 Durable::EachUnit => self.durable().await?,
             }
+        }
+        if durable == Durable::AtTheEnd {
+            self.durable().await?;
         }
         let took = began.elapsed().as_secs_f64();
         self.durable().await?;
@@ -210,9 +241,39 @@ impl Side {
     }
 }
 
-/// One record for each queue, at least as many as one queue needs to look like input: the input of both sides of a
-/// comparison is as cold.
-pub(super) fn records(queues: usize, body_bytes: usize) -> Vec<NewRecord> {
+/// Lets the other tasks that are ready have their turn, as a busy connection's does. (tokio's own `yield_now` asks the
+/// kernel for news each time, which a runtime with tasks that are ready does every 61 turns.)
+async fn next_turn() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// What a store is given: records for so many queues in turn.
+#[derive(Clone, Copy)]
+pub(super) struct Input {
+    queues: usize,
+    records: usize,
+}
+
+impl Input {
+    /// A unit, over and over: what a broker has just decoded is in the cache, as the record of the bare copy is.
+    const HOT: Input = Input { queues: 1, records: UNIT };
+
+    /// One record for each queue, and at least as many as make one queue's input as cold as that of 40,000.
+    pub(super) fn cold(queues: usize) -> Input {
+        Input { queues, records: queues.next_multiple_of(UNIT).max(40_000) }
+    }
+}
+
+pub(super) fn records(input: Input, body_bytes: usize) -> Vec<NewRecord> {
+    let Input { queues, records } = input;
     let body = Bytes::from(vec![b'x'; body_bytes]);
     let topics: Vec<Arc<str>> =
         (0..queues.div_ceil(QUEUES_PER_TOPIC)).map(|topic| Arc::from(format!("topic-{topic}"))).collect();
@@ -233,7 +294,7 @@ pub(super) fn records(queues: usize, body_bytes: usize) -> Vec<NewRecord> {
             tags_code: 0,
         }
     };
-    (0..queues.next_multiple_of(UNIT).max(40_000)).map(new).collect()
+    (0..records).map(new).collect()
 }
 
 /// The bare copy: the bytes of a record, the CRC of its body, into a mapping made as the store makes its own.
@@ -247,7 +308,8 @@ impl Bare {
     async fn map(env: &Env, dir: &Path, count: usize, like: &Side) -> io::Result<Bare> {
         let path = dir.join("bare");
         let record = vec![b'x'; like.record_bytes()];
-        let segment = env.disk.map(&path, (count * record.len()) as u64, Access::Create).await?;
+        let bytes = Config::new(dir).segment_bytes.max((count * record.len()) as u64);
+        let segment = env.disk.map(&path, bytes, Access::Create).await?;
         Ok(Bare { segment, record, path })
     }
 
@@ -263,7 +325,7 @@ impl Bare {
         Ok(())
     }
 
-    /// Seconds for `count` records; what is durable only at the end is so after the clock has stopped.
+    /// Seconds for `count` records.
     async fn copy(self, count: usize, durable: Durable) -> io::Result<f64> {
         let began = Instant::now();
         let mut at = 0;
@@ -274,8 +336,11 @@ impl Bare {
                 self.segment.sync(from, at - from).await?;
             }
         }
-        let took = began.elapsed().as_secs_f64();
         if durable == Durable::AtTheEnd {
+            self.segment.sync(0, at).await?;
+        }
+        let took = began.elapsed().as_secs_f64();
+        if durable == Durable::Later {
             self.segment.sync(0, at).await?;
         }
         std::fs::remove_file(&self.path)?;

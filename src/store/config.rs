@@ -85,7 +85,7 @@ impl Config {
             flush_bytes: 4 * 1024 * 1024,
             checkpoint_bytes: 24 * 1024 * 1024,
             checkpoint_interval_ms: 5_000,
-            window_bytes: 112 * 1024 * 1024,
+            window_bytes: 80 * 1024 * 1024,
             journal_bytes: 4 * 1024 * 1024,
             settle_interval_ms: 60_000,
             hot_bytes: 1024 * 1024 * 1024,

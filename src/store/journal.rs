@@ -13,8 +13,7 @@
 //!    block's last unit, or from `from`; size; tags code
 //! ```
 //!
-//! Where one message follows the other, a unit takes six bytes, twelve with a tag, and a block is a hundredth of its log:
-//! so the log's window can have nearly all of what recovery may read.
+//! Where one message follows the other, a unit takes six bytes, twelve with a tag: recovery reads the journal.
 //!
 //! Blocks are a chain: each begins where the one before it ends, over all files. What is behind the last one that is
 //! whole is the log's to tell. A file is dropped when the units of all its blocks are durable in queue files.

@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 11)]
     rounds: usize,
     /// Megabytes of records in a round of `append`
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 64)]
     burst: u64,
     /// Megabytes of records in a round of the others
     #[arg(long, default_value_t = 256)]

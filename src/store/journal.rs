@@ -162,7 +162,7 @@ pub(super) fn encode<'a>(
     queues: &mut Queues,
     generation: u32,
 ) -> Bytes {
-    let number = queues.next_block();
+    let serial = queues.next_block();
     let mut names = Vec::new();
     let mut units = Vec::new();
     let mut position = span.from;
@@ -183,8 +183,8 @@ pub(super) fn encode<'a>(
         }
         unit_count += 1;
         let Entry { slot, offset, unit } = *entry;
-        let follows = if queue.noted.0 == number { queue.noted.1 } else { 0 };
-        queue.noted = (number, offset.wrapping_add(1));
+        let follows = if queue.noted.0 == serial { queue.noted.1 } else { 0 };
+        queue.noted = (serial, offset.wrapping_add(1));
         for number in [
             u64::from(slot),
             zigzag(offset.wrapping_sub(follows) as i64),

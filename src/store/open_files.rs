@@ -116,8 +116,16 @@ impl OpenFiles {
         }
     }
 
-    /// What to write for a batch of units: a piece for each file.
-    pub(super) fn pieces(&self, batch: &Batch, out: &mut Vec<Piece>) {
+    /// What to write for batches of units: a piece for each file.
+    pub(super) fn pieces(&self, batches: &[Batch]) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(batches.len());
+        for batch in batches {
+            self.add_pieces(batch, &mut pieces);
+        }
+        pieces
+    }
+
+    fn add_pieces(&self, batch: &Batch, out: &mut Vec<Piece>) {
         let mut units = batch.units.clone();
         let len = self.file_units * UNIT_BYTES as u64;
         let mut at = batch.first;

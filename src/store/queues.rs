@@ -107,8 +107,8 @@ impl<'a> Due<'a> {
         Due { slots, position, passed: 0, ends: Vec::new() }
     }
 
-    /// The next part; empty at the end.
-    pub(super) fn next(&mut self, queues: &Queues) -> Vec<Batch> {
+    /// The next part; `None` at the end.
+    pub(super) fn next(&mut self, queues: &Queues) -> Option<Vec<Batch>> {
         let mut batches = Vec::new();
         let mut room = UNITS_AT_ONCE;
         while let Some((slot, others)) = self.slots.split_first()
@@ -128,7 +128,7 @@ impl<'a> Due<'a> {
                 (self.slots, self.passed) = (others, 0);
             }
         }
-        batches
+        (!batches.is_empty()).then_some(batches)
     }
 
     /// What to tell [`Queues::written`] once everything is durable in files.
@@ -235,8 +235,8 @@ impl Queues {
         removed
     }
 
-    /// The queues with units that are in no file, and the end of room that nobody needed since the last time. Who takes them settles them, or gives them back by
-    /// [`Queues::still_dirty`].
+    /// The queues with units that are in no file. Who takes them settles them, or gives them back by
+    /// [`Queues::still_dirty`]. Room that a queue has not needed since the last time is given back.
     pub(super) fn take_dirty(&mut self) -> Vec<u32> {
         for slot in std::mem::take(&mut self.roomy) {
             let queue = self.get_mut(slot);

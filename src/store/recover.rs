@@ -314,15 +314,8 @@ impl Recover {
         let slots = self.queues.take_dirty();
         let mut due = Due::new(&slots, position);
         loop {
-            let batches = due.next(&self.queues);
-            if batches.is_empty() {
-                break;
-            }
-            let mut pieces = Vec::with_capacity(batches.len());
-            for batch in &batches {
-                self.files.pieces(batch, &mut pieces);
-            }
-            tree.write(pieces).await.map_err(OpenError::io("write", dir))?;
+            let Some(batches) = due.next(&self.queues) else { break };
+            tree.write(self.files.pieces(&batches)).await.map_err(OpenError::io("write", dir))?;
         }
         tree.sync().await.map_err(OpenError::io("sync", dir))?;
         for (slot, end) in due.ends() {

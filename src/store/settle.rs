@@ -120,15 +120,8 @@ impl Core {
         };
         let mut due = Due::new(slots, position);
         loop {
-            let batches = due.next(&self.state.lock().queues);
-            if batches.is_empty() {
-                break;
-            }
-            let mut pieces = Vec::with_capacity(batches.len());
-            for batch in &batches {
-                self.files.pieces(batch, &mut pieces);
-            }
-            self.tree.write(pieces).await.map_err(troubled("write"))?;
+            let Some(batches) = due.next(&self.state.lock().queues) else { break };
+            self.tree.write(self.files.pieces(&batches)).await.map_err(troubled("write"))?;
         }
         let ends = due.ends();
         if ends.is_empty() {

@@ -9,8 +9,8 @@
 //! memory       100,000 queues with a message each: resident bytes, open files, time to open again
 //! ```
 //!
-//! The first three are ratios of rounds that alternate; see the crate's head for why. The clock of a round without syncs
-//! stops on both sides when the last record is copied; the store's flushes that fall into it are in its time.
+//! The first four are ratios of rounds that alternate; see the crate's head for why. The clock of `append` and of the
+//! queues stops on both sides when the last record is copied; the store's flushes that fall into it are in its time.
 //!
 //! A burst is shorter than the log's window, `store::Config::window_bytes`, which is how far appends may run ahead of the
 //! disk, as recovery has to read it: what is longer goes at the disk's speed, and has a row of its own.

@@ -1,4 +1,4 @@
-//! The three comparisons of speed.
+//! The comparisons of speed.
 
 use std::hint::black_box;
 use std::io;
@@ -272,6 +272,7 @@ impl Input {
     }
 }
 
+/// The records of an input, which share one body.
 pub(super) fn records(input: Input, body_bytes: usize) -> Vec<NewRecord> {
     let Input { queues, records } = input;
     let body = Bytes::from(vec![b'x'; body_bytes]);

@@ -155,25 +155,22 @@ impl Core {
         store_at: Timestamp,
         out: &mut Vec<Appended>,
     ) -> std::io::Result<()> {
-        let segment = state.log.segment_for_write(run.start);
         let offset = run.start % state.log.segment_bytes();
         let filler = if run.filler.is_some() { FILLER_BYTES } else { 0 };
-        let records = run.first..run.last;
-        let mut written = false;
+        let in_run = unit.iter().zip(sizes).take(run.last).skip(run.first);
+        let noted = out.len();
+        let mut at = run.start;
+        for (record, size) in in_run.clone() {
+            let queue_offset = note_unit(state, record, at, *size, store_at, &self.config.delay_levels_ms);
+            out.push(Appended { physical: PhysicalOffset(at), bytes: *size, queue_offset, store_at });
+            at += u64::from(*size);
+        }
+        let segment = state.log.segment_for_write(run.start);
         segment.fill(offset, run.bytes + filler, &mut |mut room| {
-            assert!(!written, "a run is written once");
-            written = true;
-            let mut at = run.start;
-            let in_run = unit.iter().zip(sizes).take(records.end).skip(records.start);
-            for (record, size) in in_run {
+            for ((record, size), place) in in_run.clone().zip(out.iter().skip(noted)) {
                 let (bytes, rest) = std::mem::take(&mut room).split_at_mut(*size as usize);
                 room = rest;
-                let queue_offset =
-                    note_unit(state, record, at, *size, store_at, &self.config.delay_levels_ms);
-                let physical = PhysicalOffset(at);
-                record::encode_into(record, queue_offset, physical, store_at, bytes);
-                out.push(Appended { physical, bytes: *size, queue_offset, store_at });
-                at += u64::from(*size);
+                record::encode_into(record, place.queue_offset, place.physical, store_at, bytes);
             }
             if let (Some(remaining), Some(header)) = (run.filler, room.first_chunk_mut::<FILLER_BYTES>()) {
                 record::encode_filler(remaining, header);

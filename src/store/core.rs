@@ -216,10 +216,10 @@ impl State {
                 break;
             }
             self.shown += 1;
-            let queue = self.queues.get_mut(slot);
-            if queue.is_dead() {
+            if self.queues.is_dead(slot) {
                 continue;
             }
+            let queue = self.queues.get_mut(slot);
             queue.visible = offset + 1;
             self.published.push(Published {
                 topic: Arc::clone(&queue.topic),

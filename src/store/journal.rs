@@ -23,10 +23,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fixedbitset::FixedBitSet;
 
 use super::layout::Layout;
 use super::open_files::FileTrouble;
 use super::planted;
+use super::queues::Queue;
 use super::queues::Queues;
 use super::unit::Unit;
 use crate::base::FastMap;
@@ -71,13 +73,16 @@ pub(super) struct Journal {
     /// The last one of `files`, if blocks are added to it; otherwise the next block begins one.
     open: Option<Arc<dyn File>>,
     files: Vec<JournalFile>,
-    /// Names are written once in a file; queues note by this number in which.
-    pub(super) generation: u32,
+    /// Slots whose names the file has.
+    named: FixedBitSet,
+    /// Slots that have a unit in the block; kept, as every block needs as much.
+    met: FixedBitSet,
 }
 
 impl Journal {
     pub(super) fn new(env: &Env, layout: &Layout, files: Vec<JournalFile>) -> Journal {
-        Journal { env: env.clone(), layout: layout.clone(), open: None, files, generation: 1 }
+        let (named, met) = (FixedBitSet::new(), FixedBitSet::new());
+        Journal { env: env.clone(), layout: layout.clone(), open: None, files, named, met }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -87,7 +92,7 @@ impl Journal {
     /// The next block begins a file.
     pub(super) fn rotate(&mut self) {
         self.open = None;
-        self.generation += 1;
+        self.named.clear();
     }
 
     /// Adds a block, durably. After an error the next block begins a file.
@@ -153,50 +158,60 @@ impl Journal {
         }
         Ok(())
     }
+
+    /// A block of `entries`, in log order, those of a queue one after the other. It goes into the present file, which has
+    /// the names of all blocks before.
+    pub(super) fn block<'a>(
+        &mut self,
+        span: Span,
+        entries: impl Iterator<Item = &'a Entry>,
+        queues: &Queues,
+    ) -> Bytes {
+        let slots = queues.slots() as usize;
+        self.named.grow(slots);
+        self.met.clear();
+        self.met.grow(slots);
+        let mut names = Vec::new();
+        let mut units = Vec::new();
+        let mut position = span.from;
+        let (mut name_count, mut unit_count) = (0u32, 0u32);
+        for entry in entries {
+            let Entry { slot, offset, unit } = *entry;
+            if queues.is_dead(slot) {
+                continue;
+            }
+            if !self.named.put(slot as usize) {
+                name_count += 1;
+                put_name(slot, queues.get(slot), &mut names);
+            }
+            unit_count += 1;
+            let distance = if self.met.put(slot as usize) { 0 } else { offset as i64 };
+            for number in [
+                u64::from(slot),
+                zigzag(distance),
+                unit.physical.wrapping_sub(position),
+                u64::from(unit.size),
+                zigzag(unit.tags_code),
+            ] {
+                put_number(number, &mut units);
+            }
+            position = end_of(unit);
+        }
+        finish(span, [(name_count, names), (unit_count, units)])
+    }
 }
 
-/// A block of `entries`, in log order. Queues that have no name in the file yet get one.
-pub(super) fn encode<'a>(
-    span: Span,
-    entries: impl Iterator<Item = &'a Entry>,
-    queues: &mut Queues,
-    generation: u32,
-) -> Bytes {
-    let serial = queues.next_block();
-    let mut names = Vec::new();
-    let mut units = Vec::new();
-    let mut position = span.from;
-    let (mut name_count, mut unit_count) = (0u32, 0u32);
-    for entry in entries {
-        let queue = queues.get_mut(entry.slot);
-        if queue.is_dead() {
-            continue;
-        }
-        if queue.named_in != generation {
-            queue.named_in = generation;
-            name_count += 1;
-            names.extend_from_slice(&entry.slot.to_be_bytes());
-            names.extend_from_slice(&queue.id.to_be_bytes());
-            let topic = queue.topic.as_bytes();
-            names.extend_from_slice(&(topic.len() as u16).to_be_bytes());
-            names.extend_from_slice(topic);
-        }
-        unit_count += 1;
-        let Entry { slot, offset, unit } = *entry;
-        let follows = if queue.noted.0 == serial { queue.noted.1 } else { 0 };
-        queue.noted = (serial, offset.wrapping_add(1));
-        for number in [
-            u64::from(slot),
-            zigzag(offset.wrapping_sub(follows) as i64),
-            unit.physical.wrapping_sub(position),
-            u64::from(unit.size),
-            zigzag(unit.tags_code),
-        ] {
-            put_number(number, &mut units);
-        }
-        position = end_of(unit);
-    }
-    let len = HEAD_BYTES + names.len() + units.len();
+fn put_name(slot: u32, queue: &Queue, out: &mut Vec<u8>) {
+    out.extend_from_slice(&slot.to_be_bytes());
+    out.extend_from_slice(&queue.id.to_be_bytes());
+    let topic = queue.topic.as_bytes();
+    out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
+    out.extend_from_slice(topic);
+}
+
+/// Head and parts: names and units, each with how many there are.
+fn finish(span: Span, parts: [(u32, Vec<u8>); 2]) -> Bytes {
+    let len = HEAD_BYTES + parts.iter().map(|(_, part)| part.len()).sum::<usize>();
     let mut block = Vec::with_capacity(len);
     block.extend_from_slice(MAGIC);
     block
@@ -205,10 +220,12 @@ pub(super) fn encode<'a>(
     for word in [span.from, span.to, span.limit, span.store_at as u64] {
         block.extend_from_slice(&word.to_be_bytes());
     }
-    block.extend_from_slice(&name_count.to_be_bytes());
-    block.extend_from_slice(&unit_count.to_be_bytes());
-    block.extend_from_slice(&names);
-    block.extend_from_slice(&units);
+    for (count, _) in &parts {
+        block.extend_from_slice(&count.to_be_bytes());
+    }
+    for (_, part) in &parts {
+        block.extend_from_slice(part);
+    }
     let crc = crc32fast::hash(block.get(16..).unwrap_or_default()).to_be_bytes();
     for (to, from) in block.iter_mut().skip(12).zip(crc) {
         *to = from;
@@ -340,25 +357,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::Config;
+
+    fn journal() -> Journal {
+        Journal::new(&crate::env::real::env(), &Layout::new(&Config::new("store")), Vec::new())
+    }
 
     proptest! {
         #[test]
         fn a_block_is_read_back_or_not_at_all(
             places in prop::collection::vec((0u32..5, any::<u64>(), any::<u32>(), any::<i64>()), 0..40),
+            firsts in prop::array::uniform5(0u64..1 << 62),
             cut in any::<prop::sample::Index>(),
             flip in 0u8..8,
         ) {
             let mut queues = Queues::default();
+            let mut offsets = firsts;
             let entries: Vec<Entry> = places
                 .into_iter()
-                .map(|(id, offset, size, tags_code)| Entry {
-                    slot: queues.slot_or_create(&Arc::from(format!("t{}", id % 2).as_str()), id),
-                    offset,
-                    unit: Unit { physical: offset, size, tags_code },
+                .map(|(id, physical, size, tags_code)| {
+                    let slot = queues.slot_or_create(&Arc::from(format!("t{}", id % 2).as_str()), id);
+                    let next = &mut offsets[id as usize];
+                    *next += 1;
+                    Entry { slot, offset: *next - 1, unit: Unit { physical, size, tags_code } }
                 })
                 .collect();
             let span = Span { from: 7, to: 9, limit: 11, store_at: -3 };
-            let bytes = encode(span, entries.iter(), &mut queues, 1);
+            let mut journal = journal();
+            let bytes = journal.block(span, entries.iter(), &queues);
             let block = Block::decode(&bytes).unwrap();
             prop_assert_eq!(block.span, span);
             prop_assert_eq!(&block.units, &entries);
@@ -366,10 +392,12 @@ mod tests {
                 prop_assert_eq!(queues.find_slot(topic, *id), Some(*number));
             }
             // Names stand in the first block of a file only.
-            let again = encode(span, entries.iter(), &mut queues, 1);
+            let again = journal.block(span, entries.iter(), &queues);
             let again = Block::decode(&again).unwrap();
             prop_assert!(again.names.is_empty());
             prop_assert_eq!(&again.units, &entries);
+            journal.rotate();
+            prop_assert_eq!(journal.block(span, entries.iter(), &queues), bytes.clone());
 
             let at = cut.index(bytes.len());
             prop_assert_eq!(Block::decode(&bytes[..at]), None);
@@ -390,7 +418,7 @@ mod tests {
         };
         let span = Span { from: 5_000_000, to: 6_126_000, limit: 7_000_000, store_at: 1 };
         let entries: Vec<Entry> = (0..1_000).map(entry).collect();
-        let bytes = encode(span, entries.iter(), &mut queues, 1);
+        let bytes = journal().block(span, entries.iter(), &queues);
         let name = 11;
         let first_offset = 2;
         assert_eq!(bytes.len(), HEAD_BYTES + name + 6 * entries.len() + first_offset);

@@ -65,7 +65,7 @@ impl QueueTable {
 
     /// Adds a queue, if it has files.
     pub(super) fn add(&mut self, queue: &Queue) {
-        if queue.is_dead() || queue.first_file.is_none() {
+        if queue.first_file.is_none() {
             return;
         }
         self.count += 1;

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fixedbitset::FixedBitSet;
 
 use super::unit::SCHEDULE_TOPIC;
 use super::unit::UNIT_BYTES;
@@ -24,18 +25,17 @@ const UNITS_AT_ONCE: usize = 16 * 1024;
 
 #[derive(Default)]
 pub(super) struct Queues {
-    topics: FastMap<Arc<str>, u32>,
-    names: Vec<Arc<str>>,
-    by_key: FastMap<(u32, u32), u32>,
+    numbers: FastMap<Arc<str>, u32>,
+    topics: Vec<Topic>,
     slots: Vec<Queue>,
-    /// The queue that was asked for last: a unit's records are mostly of one topic, if not of one queue.
-    last: Option<Last>,
+    /// The topic that was asked for last, and its number: a unit's records are mostly of one topic.
+    last: Option<(Arc<str>, u32)>,
     /// Slots of queues with units that are in no file.
     dirty: Vec<u32>,
     /// Slots of queues that have much more room in memory than units, as they had many.
     roomy: Vec<u32>,
-    /// Blocks of the journal that were made.
-    blocks: u64,
+    /// Slots of queues that were removed.
+    dead: FixedBitSet,
     live: usize,
 }
 
@@ -53,21 +53,15 @@ pub(super) struct Queue {
     pub(super) written: u64,
     /// The first unit of the oldest file; `None` without files.
     pub(super) first_file: Option<u64>,
-    /// The generation of the journal that has the queue's name; 0 is none.
-    pub(super) named_in: u32,
-    /// A block of the journal, by its number, and what follows the queue's last unit in it.
-    pub(super) noted: (u64, u64),
     tail: VecDeque<Unit>,
     dirty: bool,
-    dead: bool,
     schedule: bool,
 }
 
-struct Last {
-    topic: Arc<str>,
-    topic_id: u32,
-    /// Number and slot.
-    queue: Option<(u32, u32)>,
+struct Topic {
+    name: Arc<str>,
+    /// Numbers and slots of its queues, by number.
+    queues: Vec<(u32, u32)>,
 }
 
 /// A queue's name and slot, for work outside the lock.
@@ -140,36 +134,36 @@ impl<'a> Due<'a> {
 impl Queues {
     /// The slot of a queue, created empty if it is new.
     pub(super) fn slot_or_create(&mut self, topic: &Arc<str>, id: u32) -> u32 {
-        let last = self.last.take().filter(|last| Arc::ptr_eq(&last.topic, topic));
-        let mut last = last.unwrap_or_else(|| {
-            let topic_id = self.topic_or_create(topic);
-            Last { topic: Arc::clone(topic), topic_id, queue: None }
+        let number = match &self.last {
+            Some((last, number)) if Arc::ptr_eq(last, topic) => *number,
+            _ => self.number_or_create(topic),
+        };
+        let known = self.topic(number).slot_of(id);
+        known.unwrap_or_else(|| self.create(number, id))
+    }
+
+    fn number_or_create(&mut self, topic: &Arc<str>) -> u32 {
+        let number = self.numbers.get(topic).copied().unwrap_or_else(|| {
+            let number = u32::try_from(self.topics.len()).expect("fewer than 2^32 topics");
+            self.topics.push(Topic { name: Arc::clone(topic), queues: Vec::new() });
+            self.numbers.insert(Arc::clone(topic), number);
+            number
         });
-        let known = last.queue.filter(|(queue, _)| *queue == id).map(|(_, slot)| slot);
-        let known = known.or_else(|| self.by_key.get(&(last.topic_id, id)).copied());
-        let slot = known.unwrap_or_else(|| self.create(last.topic_id, id));
-        last.queue = Some((id, slot));
-        self.last = Some(last);
-        slot
+        self.last = Some((Arc::clone(topic), number));
+        number
     }
 
-    fn topic_or_create(&mut self, topic: &Arc<str>) -> u32 {
-        if let Some(topic_id) = self.topics.get(topic) {
-            return *topic_id;
-        }
-        let topic_id = u32::try_from(self.names.len()).expect("fewer than 2^32 topics");
-        self.names.push(Arc::clone(topic));
-        self.topics.insert(Arc::clone(topic), topic_id);
-        topic_id
-    }
-
-    fn create(&mut self, topic_id: u32, id: u32) -> u32 {
+    fn create(&mut self, number: u32, id: u32) -> u32 {
         let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 queues");
-        let name = self.names.get(topic_id as usize).expect("interned above");
-        self.slots.push(Queue::new(Arc::clone(name), id));
-        self.by_key.insert((topic_id, id), slot);
+        let topic = self.topics.get_mut(number as usize).expect("topics are only ever added");
+        topic.add(id, slot);
+        self.slots.push(Queue::new(Arc::clone(&topic.name), id));
         self.live += 1;
         slot
+    }
+
+    fn topic(&self, number: u32) -> &Topic {
+        self.topics.get(number as usize).expect("topics are only ever added")
     }
 
     pub(super) fn find(&self, topic: &str, id: u32) -> Option<&Queue> {
@@ -178,8 +172,8 @@ impl Queues {
     }
 
     pub(super) fn find_slot(&self, topic: &str, id: u32) -> Option<u32> {
-        let topic_id = self.topics.get(topic)?;
-        self.by_key.get(&(*topic_id, id)).copied()
+        let number = self.numbers.get(topic)?;
+        self.topic(*number).slot_of(id)
     }
 
     pub(super) fn get(&self, slot: u32) -> &Queue {
@@ -190,17 +184,23 @@ impl Queues {
         self.slots.get_mut(slot as usize).expect("slots are only ever added")
     }
 
+    /// Live queues and their slots, in the order of their creation.
+    fn live(&self) -> impl Iterator<Item = (u32, &Queue)> {
+        (0u32..).zip(&self.slots).filter(|(slot, _)| !self.is_dead(*slot))
+    }
+
     /// Live queues, in the order of their creation.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Queue> {
-        self.slots.iter().filter(|queue| !queue.dead)
+        self.live().map(|(_, queue)| queue)
     }
 
     pub(super) fn names(&self) -> Vec<QueueName> {
-        (0u32..)
-            .zip(&self.slots)
-            .filter(|(_, queue)| !queue.dead)
-            .map(|(slot, queue)| queue.name(slot))
-            .collect()
+        self.live().map(|(slot, queue)| queue.name(slot)).collect()
+    }
+
+    /// Whether the slot's queue was removed.
+    pub(super) fn is_dead(&self, slot: u32) -> bool {
+        self.dead.contains(slot as usize)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -220,19 +220,16 @@ impl Queues {
 
     /// Takes the queues of `topic` out of the table; their slots stay, dead.
     pub(super) fn remove_topic(&mut self, topic: &str) -> Vec<QueueName> {
-        let Some(topic_id) = self.topics.get(topic).copied() else { return Vec::new() };
-        self.last = None;
-        let mut removed = Vec::new();
-        for (slot, queue) in (0u32..).zip(&mut self.slots) {
-            if !queue.dead && *queue.topic == *topic {
-                queue.dead = true;
-                queue.tail = VecDeque::new();
-                removed.push(queue.name(slot));
-                self.by_key.remove(&(topic_id, queue.id));
-                self.live -= 1;
-            }
-        }
-        removed
+        let topic = self.numbers.get(topic).and_then(|number| self.topics.get_mut(*number as usize));
+        let queues = topic.map(|topic| std::mem::take(&mut topic.queues)).unwrap_or_default();
+        self.live -= queues.len();
+        let removed = queues.into_iter().map(|(_, slot)| {
+            let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
+            self.dead.grow_and_insert(slot as usize);
+            queue.tail = VecDeque::new();
+            queue.name(slot)
+        });
+        removed.collect()
     }
 
     /// The queues with units that are in no file. Who takes them settles them, or gives them back by
@@ -255,7 +252,7 @@ impl Queues {
     fn due(&self, slot: u32, from: u64, position: u64, most: usize) -> Option<Batch> {
         let queue = self.get(slot);
         let first = queue.written.max(from);
-        if queue.dead || first >= queue.next {
+        if self.is_dead(slot) || first >= queue.next {
             return None;
         }
         let count = usize::try_from(queue.next - first).unwrap_or(most).min(most);
@@ -269,8 +266,9 @@ impl Queues {
     /// Those of the queues that keep units in memory only are dirty again.
     pub(super) fn still_dirty(&mut self, slots: impl IntoIterator<Item = u32>) {
         for slot in slots {
-            let queue = self.slots.get_mut(slot as usize).expect("slots are only ever added");
-            if !queue.dirty && !queue.dead && queue.written < queue.next {
+            let is_dead = self.is_dead(slot);
+            let queue = self.get_mut(slot);
+            if !queue.dirty && !is_dead && queue.written < queue.next {
                 queue.dirty = true;
                 self.dirty.push(slot);
             }
@@ -286,12 +284,6 @@ impl Queues {
         if queue.is_roomy(queue.tail.len()) {
             self.roomy.push(slot);
         }
-    }
-
-    /// A number for a block of the journal; none has it yet, nor 0.
-    pub(super) fn next_block(&mut self) -> u64 {
-        self.blocks += 1;
-        self.blocks
     }
 
     /// Slots are numbered below this, those of dead queues too.
@@ -316,6 +308,24 @@ impl Queues {
     }
 }
 
+impl Topic {
+    /// Mostly a topic has all queues below some number, and a queue is found where it then is.
+    fn slot_of(&self, id: u32) -> Option<u32> {
+        match self.queues.get(id as usize) {
+            Some((at_its_number, slot)) if *at_its_number == id => Some(*slot),
+            _ => {
+                let at = self.queues.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+                self.queues.get(at).map(|(_, slot)| *slot)
+            }
+        }
+    }
+
+    fn add(&mut self, id: u32, slot: u32) {
+        let at = self.queues.partition_point(|(other, _)| *other < id);
+        self.queues.insert(at, (id, slot));
+    }
+}
+
 impl Queue {
     fn new(topic: Arc<str>, id: u32) -> Queue {
         Queue {
@@ -328,11 +338,8 @@ impl Queue {
             next: 0,
             written: 0,
             first_file: None,
-            named_in: 0,
-            noted: (0, 0),
             tail: VecDeque::new(),
             dirty: false,
-            dead: false,
         }
     }
 
@@ -350,10 +357,6 @@ impl Queue {
 
     pub(super) fn name(&self, slot: u32) -> QueueName {
         QueueName { slot, topic: Arc::clone(&self.topic), id: self.id }
-    }
-
-    pub(super) fn is_dead(&self) -> bool {
-        self.dead
     }
 
     /// Units carry a delivery time.

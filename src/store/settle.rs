@@ -179,7 +179,7 @@ impl Core {
         };
         for from in (0..slots).step_by(ROWS_AT_ONCE) {
             let state = self.state.lock();
-            for slot in (from..slots).take(ROWS_AT_ONCE) {
+            for slot in (from..slots).take(ROWS_AT_ONCE).filter(|slot| !state.queues.is_dead(*slot)) {
                 table.add(state.queues.get(slot));
             }
         }

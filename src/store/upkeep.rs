@@ -18,7 +18,6 @@ use super::core::State;
 use super::error::FlushError;
 use super::error::LatchCause;
 use super::error::ReadError;
-use super::journal;
 use super::journal::Journal;
 use super::journal::Span;
 use super::open_files::FileTrouble;
@@ -103,7 +102,7 @@ impl Core {
     pub(super) async fn checkpoint(&self, journal: &mut Journal, reach: u64) -> Result<(), UpkeepError> {
         self.flushed(reach).await?;
         let (span, count, block) = {
-            let mut state = self.state.lock();
+            let state = self.state.lock();
             let (from, to) = (state.checkpoint, state.durable);
             if from == to && state.full.is_none() {
                 return Ok(());
@@ -111,9 +110,8 @@ impl Core {
             let limit = state.limit.max(to + self.config.window_bytes);
             let span = Span { from, to, limit, store_at: state.durable_store_at.0 };
             let count = state.pending.partition_point(|pending| pending.entry.unit.physical < to);
-            let State { pending, queues, .. } = &mut *state;
-            let entries = pending.iter().take(count).map(|pending| &pending.entry);
-            (span, count, journal::encode(span, entries, queues, journal.generation))
+            let entries = state.pending.iter().take(count).map(|pending| &pending.entry);
+            (span, count, journal.block(span, entries, &state.queues))
         };
         let added = journal.append(span, block).await;
         added.map_err(|trouble| self.trouble(trouble, InFiles(false)))?;

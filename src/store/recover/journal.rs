@@ -7,7 +7,6 @@ use super::Recover;
 use crate::base::FastMap;
 use crate::env::Access;
 use crate::store::OpenError;
-use crate::store::journal;
 use crate::store::journal::Block;
 use crate::store::journal::Journal;
 use crate::store::journal::JournalFile;
@@ -148,7 +147,7 @@ impl Recover {
         let limit = plan.limit.max(wanted);
         let span = Span { from: plan.from, to: end, limit, store_at: self.last_store_at };
         let replayed = std::mem::take(&mut self.replayed);
-        let block = journal::encode(span, replayed.iter(), &mut self.queues, journal.generation);
+        let block = journal.block(span, replayed.iter(), &self.queues);
         let added = journal.append(span, block).await;
         added.map_err(|trouble| OpenError::io(trouble.action, trouble.path)(trouble.error))?;
         Ok((journal, limit))

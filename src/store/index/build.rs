@@ -5,11 +5,12 @@
 //!        checkpoint         position           durable
 //! ```
 //!
-//! It starts at most [`INTERVAL_MS`] after messages have become durable, reads the log in pieces of [`PIECE_BYTES`], and
-//! computes away from the thread that serves them. Whoever looks a key up asks for all that is visible then, durable or
-//! not, and waits for it: so a message is found from the moment it can be read from its queue, unless the index is more
-//! than [`super::query::WAIT_MS`] behind (after a rebuild). Entries of what is not durable stay in memory; there are
-//! never more than what [`crate::store::Config::window_bytes`] of log holds.
+//! It starts at most [`INTERVAL_MS`] after messages have become durable, and as late after the store was opened, so that the
+//! first pulls have the disk to themselves. It reads the log in pieces of [`PIECE_BYTES`], and computes away from the
+//! thread that serves messages. Whoever looks a key up asks for all that is visible then, durable or not, and waits for it:
+//! so a message is found from the moment it can be read from its queue, unless the index is more than
+//! [`super::query::WAIT_MS`] behind (after a rebuild). Entries of what is not durable stay in memory; there are never more
+//! than what [`crate::store::Config::window_bytes`] of log holds.
 //!
 //! A failure of its disk stops the index, not the store: it is told once, and a new start is tried after [`RETRY_MS`].
 
@@ -173,19 +174,22 @@ impl Core {
 
     /// Builds until something fails.
     async fn build_index(&self) {
-        let mut goal = self.state.lock().durable;
+        let index = &self.index;
+        // What an earlier process left to do.
+        index.wanted.notify_one();
         loop {
-            if self.index_up_to(goal).await.is_none() {
-                return;
-            }
-            let index = &self.index;
             let asked = tokio::select! {
                 biased;
                 () = index.now.notified() => true,
                 () = async { index.wanted.notified().await; self.env.sleep_ms(INTERVAL_MS).await } => false,
             };
-            let state = self.state.lock();
-            goal = if asked { self.visible_end(&state) } else { state.durable };
+            let goal = {
+                let state = self.state.lock();
+                if asked { self.visible_end(&state) } else { state.durable }
+            };
+            if self.index_up_to(goal).await.is_none() {
+                return;
+            }
         }
     }
 

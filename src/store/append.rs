@@ -1,4 +1,6 @@
-//! Appending a unit: sizes, placement, then one pass that copies each record into its segment and notes its unit.
+//! Appending a unit: sizes, placement, each record's place in its queue, then one pass that copies the records into their
+//! segment. Places are given for all records first, as each queue is a miss of the cache where there are many: between
+//! copies of a record nothing else fits into the processor, and the misses would come one after the other.
 //!
 //! Everything that can refuse a unit is asked before the first byte is written. A unit crosses segments only where a
 //! record does not fit; a filler closes the segment then. Records of a torn unit that a crash left whole come back as

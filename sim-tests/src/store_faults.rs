@@ -158,6 +158,48 @@ fn a_full_disk_refuses_by_name_and_goes_on_when_there_is_space() {
     }
 }
 
+fn a_deletion_meets_a_full_disk(checkpointed: bool, bug: Option<&str>) -> Outcome<()> {
+    simulate(1, bug, move |world| async move {
+        let node = world.machine("broker");
+        let env = node.env();
+        let mut config = config(Flush::Sync);
+        (config.settle_interval_ms, config.checkpoint_interval_ms) = (3_600_000, 3_600_000);
+        if checkpointed {
+            config.checkpoint_interval_ms = 100;
+        }
+        let (store, _) = Store::open(&env, config).await.expect("opens");
+        send(&store, 0, 700).await.expect("becomes durable");
+        while checkpointed && store.stats().checkpoint < store.appended() {
+            env.sleep_ms(50).await;
+        }
+        let used = node.disk().used();
+        node.disk().with_faults(|faults| faults.capacity = used);
+        let refused = store.delete_topic("even").await.expect_err("needs space").to_string();
+        let missing = if checkpointed { "/queuejournal/queues.tmp" } else { "/queuejournal/0" };
+        assert!(refused.starts_with("the disk is full") && refused.contains(missing), "{refused}");
+        let refused = store.append(&[new_record(1, 1, 700)], &mut Vec::new());
+        assert!(matches!(refused, Err(AppendError::DiskFull(_))), "{refused:?}");
+        node.disk().with_faults(|faults| faults.capacity = 1 << 30);
+        let taken = env.timeout_ms(5_000, async {
+            while store.append(&[new_record(1, 1, 700)], &mut Vec::new()).is_err() {
+                env.sleep_ms(100).await;
+            }
+        });
+        taken.await.expect("messages are taken soon after there is space");
+    })
+}
+
+/// Swarm seed 5438: retention met a full disk. The tasks that clear the store's refusal slept until a message would come,
+/// and every message was refused.
+#[test]
+fn a_full_disk_that_a_deletion_met_is_asked_again_when_there_is_space() {
+    for checkpointed in [false, true] {
+        a_deletion_meets_a_full_disk(checkpointed, None).expect_ok();
+        let stuck = a_deletion_meets_a_full_disk(checkpointed, Some(planted::FULL_FOR_EVER));
+        assert!(stuck.result.is_err(), "messages are refused for ever");
+    }
+}
+
 #[test]
 fn what_was_taken_before_a_failed_write_is_on_the_disk_when_the_power_goes() {
     for seed in 0..5 {

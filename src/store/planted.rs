@@ -32,6 +32,8 @@ pub const SHORT_QUEUE_FILE_REFUSED: &str = "store.short_queue_file_refused";
 pub const DAMAGE_HIDES_THE_REST: &str = "store.damage_hides_the_rest";
 /// A read whose records are removed while it waits for the disk finds them damaged.
 pub const REMOVAL_IS_DAMAGE: &str = "store.removal_is_damage";
+/// A disk that was full is not asked again.
+pub const FULL_FOR_EVER: &str = "store.full_for_ever";
 /// A small file is rewritten in place.
 pub const REPLACE_IN_PLACE: &str = "store.replace_in_place";
 
@@ -57,5 +59,6 @@ pub const ALL: &[(&str, &str)] = &[
     (SHORT_QUEUE_FILE_REFUSED, "recovery refuses a queue file without its full length"),
     (DAMAGE_HIDES_THE_REST, "a read that meets a damaged record passes over everything behind it"),
     (REMOVAL_IS_DAMAGE, "a read whose records are removed while it waits for the disk finds them damaged"),
+    (FULL_FOR_EVER, "a disk that was full is not asked again"),
     (REPLACE_IN_PLACE, "a small file is rewritten in place"),
 ];

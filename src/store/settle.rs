@@ -47,10 +47,7 @@ impl Core {
             };
             match outcome {
                 Ok(()) => {}
-                Err(UpkeepError::DiskFull(_)) => {
-                    self.env.sleep_ms(FULL_RETRY_MS).await;
-                    self.ask_for_settling();
-                }
+                Err(UpkeepError::DiskFull(_)) => self.env.sleep_ms(FULL_RETRY_MS).await,
                 Err(_) => {
                     self.journal_shorter.notify_one();
                     return;

@@ -21,6 +21,7 @@ use super::error::ReadError;
 use super::journal::Journal;
 use super::journal::Span;
 use super::open_files::FileTrouble;
+use super::planted;
 use super::prepare::FULL_RETRY_MS;
 use super::queues::QueueName;
 use super::settle::InFiles;
@@ -75,10 +76,7 @@ impl Core {
                     let position = self.state.lock().checkpoint;
                     self.checkpoint_index(position).await;
                 }
-                Err(UpkeepError::DiskFull(_)) => {
-                    self.env.sleep_ms(FULL_RETRY_MS).await;
-                    self.ask_for_checkpoint();
-                }
+                Err(UpkeepError::DiskFull(_)) => self.env.sleep_ms(FULL_RETRY_MS).await,
                 Err(_) => return,
             }
         }
@@ -146,7 +144,8 @@ impl Core {
         self.settle().await
     }
 
-    /// A full disk refuses messages until there is space again; anything else latches the store.
+    /// A full disk refuses messages until there is space again; anything else latches the store. Whoever met it, retention
+    /// say, the task that else writes such a file tries again: nothing but its success ends the refusal.
     pub(super) fn trouble(&self, trouble: FileTrouble, InFiles(in_files): InFiles) -> UpkeepError {
         if trouble.error.kind() != io::ErrorKind::StorageFull || trouble.action == "sync" {
             return UpkeepError::Latched(self.latch(trouble.action, &trouble.path, trouble.error));
@@ -158,6 +157,12 @@ impl Core {
             self.env.probe("store.full");
         }
         state.unblock();
+        drop(state);
+        match in_files {
+            _ if self.env.planted(planted::FULL_FOR_EVER) => {}
+            true => self.ask_for_settling(),
+            false => self.ask_for_checkpoint(),
+        }
         UpkeepError::DiskFull(trouble.path)
     }
 

@@ -7,6 +7,8 @@ use staticfire::base::PhysicalOffset;
 use staticfire::base::QueueId;
 use staticfire::base::QueueOffset;
 use staticfire::env::Access;
+use staticfire::env::Env;
+use staticfire::protocol::record::NewRecord;
 use staticfire::sim::Limits;
 use staticfire::sim::Node;
 use staticfire::sim::Outcome;
@@ -111,6 +113,21 @@ fn a_queue_file_that_a_dead_process_left_half_made_is_completed() {
     assert!(killed_over_a_new_queue_file(0, Some(planted::HALF_MADE_FILE)).result.is_err());
 }
 
+/// The store takes a message now that its disk has space again, and refuses it for nothing else until then.
+async fn taken_soon(env: &Env, store: &Store, record: NewRecord) {
+    let taken = env.timeout_ms(5_000, async {
+        loop {
+            match store.append(std::slice::from_ref(&record), &mut Vec::new()) {
+                Ok(()) => break,
+                Err(AppendError::NotReady) => store.writable().await,
+                Err(AppendError::DiskFull(_)) => env.sleep_ms(100).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    taken.await.expect("goes on soon after there is space");
+}
+
 #[test]
 fn a_full_disk_refuses_by_name_and_goes_on_when_there_is_space() {
     for seed in 0..5 {
@@ -135,17 +152,7 @@ fn a_full_disk_refuses_by_name_and_goes_on_when_there_is_space() {
                 assert_eq!(max(&store), sent as u64, "reads go on");
                 node.disk().with_faults(|faults| faults.capacity = 1 << 30);
                 let env = node.env();
-                let more = env.timeout_ms(5_000, async {
-                    loop {
-                        match store.append(&[new_record(sent, 0, 700)], &mut Vec::new()) {
-                            Ok(()) => break,
-                            Err(AppendError::NotReady) => store.writable().await,
-                            Err(AppendError::DiskFull(_)) => env.sleep_ms(100).await,
-                            Err(error) => panic!("{error}"),
-                        }
-                    }
-                });
-                more.await.expect("goes on soon after there is space");
+                taken_soon(&env, &store, new_record(sent, 0, 700)).await;
                 sent += 1;
                 store.wait_durable(store.appended()).await.expect("becomes durable");
             }
@@ -180,12 +187,7 @@ fn a_deletion_meets_a_full_disk(checkpointed: bool, bug: Option<&str>) -> Outcom
         let refused = store.append(&[new_record(1, 1, 700)], &mut Vec::new());
         assert!(matches!(refused, Err(AppendError::DiskFull(_))), "{refused:?}");
         node.disk().with_faults(|faults| faults.capacity = 1 << 30);
-        let taken = env.timeout_ms(5_000, async {
-            while store.append(&[new_record(1, 1, 700)], &mut Vec::new()).is_err() {
-                env.sleep_ms(100).await;
-            }
-        });
-        taken.await.expect("messages are taken soon after there is space");
+        taken_soon(&env, &store, new_record(1, 1, 700)).await;
     })
 }
 

@@ -277,7 +277,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The inverse of what [`encode`] makes of units.
+/// The inverse of what [`Journal::block`] makes of units.
 struct Units {
     /// What follows the last unit of each slot.
     offsets: FastMap<u32, u64>,
